@@ -1,0 +1,43 @@
+"""What an evaluation says: named metrics in three groups, each in [0, 1], 1 is best."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Group(StrEnum):
+    FIDELITY = "fidelity"
+    UTILITY = "utility"
+    PRIVACY = "privacy"
+
+
+class Metric(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    group: Group
+    value: float  # in [0, 1], 1 is best
+    standard_error: float = 0.0
+    raw: float | None = None  # the number in its customary scale, such as an AUC
+    description: str = ""  # one sentence for a reader of the report
+
+
+class Evaluation(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metrics: tuple[Metric, ...]
+    seconds: float = 0.0
+
+    def __getitem__(self, name: str) -> Metric:
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(metric.name == name for metric in self.metrics)
+
+    def group(self, group: Group) -> float | None:
+        """The mean of a group's metrics; None where it has none (no target, no utility)."""
+        values = [metric.value for metric in self.metrics if metric.group == group]
+        return sum(values) / len(values) if values else None

@@ -1,0 +1,247 @@
+"""Everything tunable, with its default bounds, its hard limits and the presets of the use cases, on one page.
+
+Light: checked while Airflow parses DAG files, so nothing here imports a synthesizer or Optuna.
+"""
+
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+Value = int | float | str | bool
+Hyperparameters = dict[str, Value]
+
+
+class UseCase(StrEnum):
+    TESTING = "testing"  # fill test systems: types, ranges and rough shapes, as fast as possible
+    ANALYSIS = "analysis"  # statistics and dashboards: marginals and pairs as they are
+    ML = "ml"  # train models: every dependence that a target may hang on
+
+
+class Trial(Protocol):
+    """The part of Optuna's Trial that a search space needs."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+class Parameter(BaseModel):
+    """What may be tried for one hyperparameter.
+
+    In YAML: a value (`max_parents: 2`: fixed), a list (`[1, 2]`: one of these) or bounds (`{low: 1, high: 3}`, both
+    included, `log: true` for a logarithmic scale).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    choices: tuple[Value, ...] = ()
+    default: Value | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, given: Any) -> Any:
+        if isinstance(given, list | tuple):
+            return {"choices": tuple(given)}
+        if isinstance(given, bool | int | float | str):
+            return {"choices": (given,)}
+        return given
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if bool(self.choices) == (self.low is not None or self.high is not None):
+            raise ValueError("give a value, a list of values, or both low and high")
+        if not self.choices:
+            if self.low is None or self.high is None:
+                raise ValueError("give both low and high")
+            if self.low > self.high:
+                raise ValueError(f"low {self.low} is greater than high {self.high}; swap them")
+            if self.log and self.low <= 0:
+                raise ValueError(f"a logarithmic scale needs low > 0, got {self.low}")
+        return self
+
+    @property
+    def is_fixed(self) -> bool:
+        return len(self.choices) == 1 or (self.low is not None and self.low == self.high)
+
+    @property
+    def bounds(self) -> tuple[Value, ...]:
+        return self.choices or (self.low, self.high)  # type: ignore[return-value]
+
+    def contains(self, value: Value) -> bool:
+        if self.choices:
+            return value in self.choices
+        return isinstance(value, int | float) and self.low <= value <= self.high  # type: ignore[operator]
+
+    def first(self, preferred: Value) -> Value:
+        """The value tried first: the preferred one, or the nearest to it that the bounds admit."""
+        if self.contains(preferred):
+            return preferred
+        if self.choices:
+            return self.choices[0]
+        return min(max(preferred, self.low), self.high)  # type: ignore[type-var,return-value]
+
+    def suggest(self, trial: Trial, name: str) -> Value:
+        if self.choices:
+            return trial.suggest_categorical(name, list(self.choices))  # type: ignore[no-any-return]
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(name, self.low, self.high, log=self.log)
+        return trial.suggest_float(name, float(self.low), float(self.high), log=self.log)  # type: ignore[arg-type]
+
+
+class Limit(BaseModel):
+    """What a hyperparameter can be at all, whatever the user wishes, and what is tried first."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: type
+    first: Value
+    low: int | float | None = None
+    high: int | float | None = None
+    one_of: tuple[str, ...] = ()
+
+    def check(self, name: str, parameter: Parameter) -> None:
+        for value in parameter.bounds:
+            if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
+                raise ValueError(f"{name}: {value!r} is not of type {self.kind.__name__}")
+            if self.one_of and value not in self.one_of:
+                raise ValueError(f"{name}: {value!r} is not one of {', '.join(self.one_of)}")
+            if isinstance(value, str):
+                continue
+            if self.low is not None and value < self.low:
+                raise ValueError(f"{name}: {value} is under the lowest possible value {self.low}")
+            if self.high is not None and value > self.high:
+                raise ValueError(f"{name}: {value} is over the highest possible value {self.high}")
+
+
+def _int(first: int, low: int, high: int) -> Limit:
+    return Limit(kind=int, first=first, low=low, high=high)
+
+
+def _float(first: float, low: float, high: float) -> Limit:
+    return Limit(kind=float, first=first, low=low, high=high)
+
+
+def _one_of(*names: str) -> Limit:
+    return Limit(kind=str, first=names[0], one_of=names)
+
+
+class SearchSpace(BaseModel):
+    """The parameters of one candidate and what may be tried for each; subclasses declare both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    limits: ClassVar[dict[str, Limit]]
+
+    @model_validator(mode="after")
+    def _within_limits(self) -> Self:
+        for name, limit in self.limits.items():
+            limit.check(name, getattr(self, name))
+        return self
+
+    def suggest(self, trial: Trial) -> Hyperparameters:
+        return {name: getattr(self, name).suggest(trial, name) for name in self.limits}
+
+    def first(self) -> Hyperparameters:
+        """The configuration that is tried first: the defaults, moved inside the bounds."""
+        return {name: getattr(self, name).first(limit.first) for name, limit in self.limits.items()}
+
+    def contains(self, hyperparameters: Hyperparameters) -> bool:
+        return set(hyperparameters) == set(self.limits) and all(
+            getattr(self, name).contains(value) for name, value in hyperparameters.items()
+        )
+
+
+def _between(low: float, high: float, log: bool = False) -> Parameter:
+    return Parameter(low=low, high=high, log=log)
+
+
+class BayesianNetworkSpace(SearchSpace):
+    limits: ClassVar[dict[str, Limit]] = {
+        "structure": _one_of("greedy", "chow_liu"),
+        "max_parents": _int(3, 1, 6),
+        "n_bins": _int(64, 2, 512),
+        "max_categories": _int(100, 2, 2000),
+        "smoothing": _float(1.0, 0.0, 100.0),
+    }
+    structure: Parameter = Parameter(choices=("greedy",))
+    max_parents: Parameter = _between(2, 3)
+    n_bins: Parameter = _between(50, 100)
+    max_categories: Parameter = _between(100, 250)
+    smoothing: Parameter = _between(0.1, 10.0, log=True)
+
+
+class GaussianCopulaSpace(SearchSpace):
+    limits: ClassVar[dict[str, Limit]] = {
+        "marginals": _one_of("empirical", "parametric"),
+        "n_quantiles": _int(500, 10, 10_000),
+        "max_categories": _int(250, 2, 2000),
+        "shrinkage": _float(0.0, 0.0, 1.0),
+    }
+    marginals: Parameter = Parameter(choices=("empirical", "parametric"))
+    n_quantiles: Parameter = _between(50, 1000, log=True)
+    max_categories: Parameter = _between(100, 250)
+    shrinkage: Parameter = _between(0.0, 0.1)
+
+
+class GanSpace(SearchSpace):
+    limits: ClassVar[dict[str, Limit]] = {
+        "epochs": _int(100, 1, 10_000),
+        "batch_size": _int(500, 10, 100_000),
+        "learning_rate": _float(2e-4, 1e-6, 0.1),
+        "latent_dim": _int(128, 2, 2048),
+        "width": _int(256, 8, 4096),
+        "depth": _int(2, 1, 8),
+        "pac": _int(10, 1, 50),
+        "n_modes": _int(10, 1, 50),
+        "max_categories": _int(250, 2, 2000),
+    }
+    epochs: Parameter = _between(50, 300, log=True)
+    batch_size: Parameter = Parameter(choices=(500, 1000, 2000))
+    learning_rate: Parameter = _between(1e-4, 2e-3, log=True)
+    latent_dim: Parameter = Parameter(choices=(64, 128))
+    width: Parameter = Parameter(choices=(128, 256))
+    depth: Parameter = Parameter(choices=(2,))
+    pac: Parameter = Parameter(choices=(1, 10))
+    n_modes: Parameter = Parameter(choices=(10,))
+    max_categories: Parameter = _between(100, 250)
+
+
+SPACES: dict[str, type[SearchSpace]] = {
+    "bayesian_network": BayesianNetworkSpace,
+    "gaussian_copula": GaussianCopulaSpace,
+    "gan": GanSpace,
+}
+
+# What each use case changes in the defaults above; a Generator's YAML has the last word.
+PRESETS: dict[UseCase, dict[str, dict[str, Any]]] = {
+    UseCase.TESTING: {
+        "bayesian_network": {
+            "max_parents": {"low": 1, "high": 2}, "n_bins": {"low": 10, "high": 50}, "max_categories": {"low": 10, "high": 50},
+        },
+        "gaussian_copula": {"max_categories": {"low": 10, "high": 50}, "n_quantiles": {"low": 10, "high": 200, "log": True}},
+        "gan": {"epochs": {"low": 5, "high": 30, "log": True}, "max_categories": {"low": 10, "high": 50}},
+    },
+    UseCase.ANALYSIS: {},
+    UseCase.ML: {
+        "bayesian_network": {
+            "max_parents": {"low": 3, "high": 4}, "n_bins": {"low": 100, "high": 150}, "max_categories": {"low": 150, "high": 250},
+        },
+        "gaussian_copula": {"max_categories": {"low": 150, "high": 250}},
+        "gan": {"epochs": {"low": 100, "high": 500, "log": True}, "max_categories": {"low": 150, "high": 250}},
+    },
+}  # fmt: skip
+
+
+def search_space(candidate: str, use_case: UseCase, bounds: dict[str, Any] | None = None) -> SearchSpace:
+    """The candidate's space: its defaults, the use case's preset over them, the user's bounds over both.
+
+    Raises KeyError for an unknown candidate and pydantic's ValidationError for bounds that break a rule.
+    """
+    return SPACES[candidate].model_validate({**PRESETS[use_case].get(candidate, {}), **(bounds or {})})

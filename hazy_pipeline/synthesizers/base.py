@@ -1,0 +1,162 @@
+"""The contract of every synthesizer, and what all of them share: blocks of rows with seeds of their own, and a folder."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+
+from hazy_pipeline.errors import ModelError
+from hazy_pipeline.schema import DatasetSchema, TableSchema
+from hazy_pipeline.search_spaces import Hyperparameters, Value
+from hazy_pipeline.tables import BATCH_ROWS, Frames, Tables
+
+MODEL_FILE = "model.json"
+BLOCK_ROWS = 65_536  # rows that share one seed; part of the format: changing it changes what a seed gives
+
+OnEpoch = Callable[[int, float], None]  # (epoch from 0, validation loss: lower is better)
+
+
+def ignore_epoch(epoch: int, loss: float) -> None:
+    """An `on_epoch` for callers that do not follow the training."""
+
+
+class StopFitting(Exception):
+    """Raised by an `on_epoch` to end the training now; the synthesizer keeps what it has learned so far and returns."""
+
+
+class Synthesizer(ABC):
+    """Learns the rows of a dataset and samples new ones.
+
+    Subclasses set `name`, may set the other class attributes, and implement the four methods that begin with `_`.
+    Parameters are stored unchanged in `hyperparameters`; learned attributes end in `_`.
+    """
+
+    name: ClassVar[str]
+    format_version: ClassVar[int] = 1
+    relational: ClassVar[bool] = False
+    accelerator: ClassVar[Literal["cpu", "gpu"]] = "cpu"
+
+    def __init__(self, schema: DatasetSchema, *, random_state: int = 0, min_rows: int = 5, text: str = "placeholder",
+                 **hyperparameters: Value) -> None:  # fmt: skip
+        """`schema`: profiled (every column has a kind). `min_rows`: no value or statistic of fewer rows is stored.
+        `text`: the policy for free text, see `encode.text`."""
+        self.schema = schema
+        self.random_state = random_state
+        self.min_rows = min_rows
+        self.text = text
+        self.hyperparameters: Hyperparameters = hyperparameters
+
+    @property
+    def table(self) -> TableSchema:
+        return self.schema.only_table
+
+    def fit(self, train: Tables, *, validation: Tables, on_epoch: OnEpoch = ignore_epoch,
+            checkpoints: Path | None = None) -> Self:  # fmt: skip
+        """Learn from `train`; `validation` may steer (early stopping, smoothing) but is never learned from.
+
+        `on_epoch(epoch, loss)` is called after every epoch of a synthesizer that has epochs; it may raise to prune, or
+        `StopFitting`. `checkpoints`: a folder in which a long training keeps its state, so that the same call made
+        again after a kill goes on from there. Raises DataError where nothing can be learned.
+        """
+        self._fit(train, validation, on_epoch, checkpoints)
+        return self
+
+    def sample(self, n_rows: int, *, random_state: int = 0) -> Frames:
+        """`n_rows` synthetic rows in memory, columns and types as in the source."""
+        batches = list(self.sample_batches(n_rows, random_state=random_state))
+        return {self.table.name: pa.Table.from_batches(batches)}
+
+    def sample_batches(self, n_rows: int, *, batch_rows: int = BATCH_ROWS, random_state: int = 0,
+                       shard: tuple[int, int] = (0, 1)) -> Iterator[pa.RecordBatch]:  # fmt: skip
+        """The same `n_rows` rows in constant memory, at most `batch_rows` at a time (at least one batch, maybe empty).
+
+        `shard=(i, n)` gives the i-th of n disjoint parts, whose concatenation is the whole. Rows depend on
+        `random_state` and `n_rows` alone, not on `batch_rows` or the sharding.
+        """
+        n_blocks = -(-n_rows // BLOCK_ROWS)
+        index, count = shard
+        blocks = range(n_blocks * index // count, n_blocks * (index + 1) // count)
+        if not blocks:
+            yield self._sample_block(0, start=0, rng=np.random.default_rng(random_state))
+        for block in blocks:
+            start = block * BLOCK_ROWS
+            rng = np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(block,)))
+            rows = self._sample_block(min(BLOCK_ROWS, n_rows - start), start=start, rng=rng)
+            for offset in range(0, rows.num_rows, batch_rows):
+                yield rows.slice(offset, batch_rows)
+
+    def save(self, folder: Path) -> None:
+        """Write the model as JSON and npz/safetensors; loads on another machine, GPU or not."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = self._save(folder)
+        model = {
+            "synthesizer": self.name,
+            "format_version": self.format_version,
+            "schema": self.schema.model_dump(mode="json"),
+            "random_state": self.random_state,
+            "min_rows": self.min_rows,
+            "text": self.text,
+            "hyperparameters": self.hyperparameters,
+            "state": state,
+        }
+        (folder / MODEL_FILE).write_text(json.dumps(model), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote; raises ModelError for a folder that is damaged or of a newer format."""
+        model = read_model(folder)
+        if model["synthesizer"] != cls.name:
+            raise ModelError(f"{folder}: holds a {model['synthesizer']}, not a {cls.name}")
+        if model["format_version"] > cls.format_version:
+            raise ModelError(
+                f"{folder}: format {model['format_version']} of {cls.name} is newer than {cls.format_version}; "
+                "update hazy-pipeline"
+            )
+        synthesizer = cls(
+            DatasetSchema.model_validate(model["schema"]),
+            random_state=model["random_state"],
+            min_rows=model["min_rows"],
+            text=model["text"],
+            **model["hyperparameters"],
+        )
+        synthesizer._load(folder, model["state"], model["format_version"])
+        return synthesizer
+
+    @abstractmethod
+    def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None: ...
+
+    @abstractmethod
+    def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+        """Rows `start` to `start + n_rows` of the whole, drawn from `rng` alone; `n_rows` may be 0."""
+
+    @abstractmethod
+    def _save(self, folder: Path) -> dict[str, Any]:
+        """Write arrays into `folder` and return the rest of the state as JSON-able values."""
+
+    @abstractmethod
+    def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None: ...
+
+
+def read_model(folder: Path) -> dict[str, Any]:
+    """The model.json of a model folder; raises ModelError where there is none or it is damaged."""
+    try:
+        model = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{folder}: holds no {MODEL_FILE}; it is not a model folder") from None
+    except json.JSONDecodeError as error:
+        raise ModelError(f"{folder}/{MODEL_FILE}: damaged ({error}); register the model again") from None
+    return model  # type: ignore[no-any-return]
+
+
+def load_synthesizer(folder: Path) -> Synthesizer:
+    """Load a model folder with the class that wrote it; raises ModelError."""
+    from hazy_pipeline.synthesizers import SYNTHESIZERS, synthesizer_class
+
+    name = read_model(folder)["synthesizer"]
+    if name not in SYNTHESIZERS:
+        raise ModelError(f"{folder}: written by the synthesizer {name!r}, which this version does not have")
+    return synthesizer_class(name).load(folder)
