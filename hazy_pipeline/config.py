@@ -1,20 +1,23 @@
 """`GeneratorConfig`: one YAML file, checked. Light: Airflow imports it whenever it parses the DAG files."""
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hazy_pipeline.errors import ConfigurationError
 from hazy_pipeline.run_store import digest
 from hazy_pipeline.schema import Kind
-from hazy_pipeline.search_spaces import SPACES, SearchSpace, UseCase, search_space
+from hazy_pipeline.search_spaces import SPACES, Parameter, SearchSpace, UseCase, search_space
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_SECRET_IN_QUERY = re.compile(r"(?i)(password|passwd|pwd|secret|token|signature)\w*\s*=\s*(?!\$\{\w+\})[^&;\s]")
 
 
 class _Section(BaseModel):
@@ -38,10 +41,11 @@ class _Source(_Section):
 def _without_password(url: str) -> str:
     """Refuse a literal password in a URL; `${NAME}` placeholders are filled from the environment when connecting."""
     try:
-        password = urlsplit(url).password
+        parts = urlsplit(url)
     except ValueError as error:
         raise ValueError(f"not a URL: {error}") from None
-    if password and not re.fullmatch(r"\$\{\w+\}", password):
+    literal = bool(parts.password) and not re.fullmatch(r"\$\{\w+\}", parts.password or "")
+    if literal or _SECRET_IN_QUERY.search(unquote_plus(parts.query)):
         raise ValueError(
             "a password stands in the URL; write ${NAME} and set that environment variable, or use `connection`"
         )
@@ -184,12 +188,23 @@ class GeneratorConfig(_Section):
 
     @field_validator("candidates")
     @classmethod
-    def _known(cls, candidates: dict[str, Any]) -> dict[str, Any]:
-        unknown = set(candidates) - set(SPACES)
-        if unknown:
-            raise ValueError(f"unknown candidate {sorted(unknown)[0]!r}; known are {', '.join(SPACES)}")
+    def _within_bounds(cls, candidates: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         if not candidates:
             raise ValueError(f"name at least one of {', '.join(SPACES)}")
+        wrong = [_unknown(name) for name in candidates if name not in SPACES]
+        use_case = info.data.get("use_case", UseCase.ANALYSIS)  # absent where it is itself wrong
+        for name in filter(SPACES.__contains__, candidates):
+            try:
+                search_space(name, use_case, candidates[name])
+            except ValidationError as error:
+                wrong += [
+                    InitErrorDetails(
+                        type=item["type"], loc=(name, *item["loc"]), input=item["input"], ctx=item.get("ctx", {})
+                    )
+                    for item in error.errors()
+                ]
+        if wrong:
+            raise ValidationError.from_exception_data("candidates", wrong)
         return candidates
 
     @field_validator("schedule")
@@ -202,24 +217,18 @@ class GeneratorConfig(_Section):
                 raise ValueError(f"{cron!r} is not a cron expression; for example '0 3 * * *' is daily at three")
         return cron
 
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        self.search_spaces()
-        excluded = self.target in self.source.columns.exclude
-        included = self.source.columns.include
-        if self.target and (excluded or (included is not None and self.target not in included)):
-            raise ValueError(f"target {self.target!r} is not among the columns that are learned")
-        return self
+    @field_validator("target")
+    @classmethod
+    def _learned(cls, target: str | None, info: ValidationInfo) -> str | None:
+        if target and "source" in info.data:
+            columns = info.data["source"].columns
+            if target in columns.exclude or (columns.include is not None and target not in columns.include):
+                raise ValueError(f"{target!r} is not among the columns that are learned; see source.columns")
+        return target
 
     def search_spaces(self) -> dict[str, SearchSpace]:
         """The space of every candidate, preset and bounds applied."""
-        spaces = {}
-        for name, bounds in self.candidates.items():
-            try:
-                spaces[name] = search_space(name, self.use_case, bounds)
-            except ValidationError as error:
-                raise ValueError("; ".join(_in_words(("candidates", name), item) for item in error.errors())) from None
-        return spaces
+        return {name: search_space(name, self.use_case, bounds) for name, bounds in self.candidates.items()}
 
     @property
     def digest(self) -> str:
@@ -241,16 +250,20 @@ def load_config(path: Path | str) -> GeneratorConfig:
         raise ConfigurationError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_duplicate_keys(node)
+        _refuse_odd_keys(node)
         values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path}:{line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not valid YAML: {error}") from None
+        raise ConfigurationError(f"{path}:1: not valid YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{path}: expected a mapping with `name` and `source`, got {type(values).__name__}")
+        found = "an empty file" if values is None else f"a {type(values).__name__}"
+        raise ConfigurationError(f"{path}:1: expected `name: ...` and `source: ...`, found {found}")
     try:
         return GeneratorConfig.model_validate(values)
     except ValidationError as error:
-        lines = [f"{path}:{_line(node, item['loc'])}: {_in_words((), item)}" for item in error.errors()]
+        lines = [f"{path}:{_line(node, location)}: {words}" for location, words in _in_words(error)]
         raise ConfigurationError("\n".join(lines)) from None
 
 
@@ -272,30 +285,77 @@ def override(config: GeneratorConfig, *, seconds: int | None = None, trials: int
     try:
         return GeneratorConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError("\n".join(_in_words((), item) for item in error.errors())) from None
+        raise ConfigurationError("\n".join(words for _, words in _in_words(error))) from None
 
 
-def _in_words(prefix: tuple[str, ...], item: Any) -> str:
-    where = ".".join(str(step) for step in (*prefix, *item["loc"]) if step not in ("files", "sql"))
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        message = "no such setting; check the spelling"
-    shown = item.get("input")
-    value = f" (got {shown!r})" if isinstance(shown, str | int | float) and item["type"] != "value_error" else ""
-    return f"{where}: {message}{value}" if where else f"{message}{value}"
+def _unknown(candidate: str) -> InitErrorDetails:
+    rule = f"unknown candidate {candidate!r}; known are {', '.join(SPACES)}"
+    return InitErrorDetails(type=PydanticCustomError("unknown", "{rule}", {"rule": rule}), loc=(candidate,), input=None)
 
 
-def _refuse_duplicate_keys(node: yaml.Node | None) -> None:
+_RULES = {  # pydantic's error type -> the rule in our words; others keep pydantic's sentence
+    "missing": "required, but missing; add it",
+    "union_tag_not_found": "say which kind it is: `connector: files` or `connector: sql`",
+    "union_tag_invalid": "`connector` must be `files` or `sql`",
+    "model_type": "must be a mapping: indented `setting: value` lines; leave the key out to keep the defaults",
+    "model_attributes_type": "must be a mapping: indented `setting: value` lines",
+    "dict_type": "must be a mapping: indented `setting: value` lines",
+    "tuple_type": "must be a list, such as [a, b]",
+}
+
+
+def _in_words(error: ValidationError) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Each error's location in the file, and a sentence with place, rule, value and remedy; one sentence per place."""
+    seen = set()
+    for item in error.errors():
+        location = item["loc"]
+        if location[:1] == ("source",):
+            location = (*location[:1], *location[2:])  # the connector's name: pydantic's, not the file's
+        if location[:1] == ("candidates",) and location[-1] in ("int", "float", "str", "bool"):
+            location = location[:-1]  # a member of a union of types
+        if location in seen:
+            continue
+        seen.add(location)
+        where = ".".join(str(step) for step in location)
+        if item["type"] == "extra_forbidden":
+            yield location, f"{where}: no such setting; {_suggestion(str(location[-1]))}"
+        else:
+            rule = _RULES.get(item["type"], item["msg"].removeprefix("Value error, ").replace("Input should", "must"))
+            yield location, ": ".join(filter(None, (where, rule + _shown(item))))
+
+
+def _shown(item: Any) -> str:
+    """The value as it stands in the file, unless the rule names it already or it may hold credentials."""
+    value = item["input"]
+    if item["type"] in ("value_error", "unknown", "missing") or not isinstance(value, str | int | float):
+        return ""
+    return "" if isinstance(value, str) and ("://" in value or "@" in value) else f" (got {value!r})"
+
+
+def _suggestion(setting: str) -> str:
+    sections: list[type[BaseModel]] = [GeneratorConfig, Parameter, *SPACES.values(), *_Section.__subclasses__()]
+    sections += _Source.__subclasses__()
+    known = {field.alias or name for section in sections for name, field in section.model_fields.items()}
+    if setting in known:
+        return "it belongs elsewhere; check the indentation"
+    near = difflib.get_close_matches(setting, known, n=1)
+    return f"did you mean `{near[0]}`?" if near else "check the spelling and the indentation"
+
+
+def _refuse_odd_keys(node: yaml.Node | None) -> None:
+    """Keys that stand twice (YAML would silently keep the last one) or are no plain text."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be plain text", problem_mark=key.start_mark)
             if key.value in seen:
-                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands twice")
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
             seen.add(key.value)
-            _refuse_duplicate_keys(value)
+            _refuse_odd_keys(value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_duplicate_keys(value)
+            _refuse_odd_keys(value)
 
 
 def _line(node: yaml.Node | None, location: Sequence[int | str]) -> int:
@@ -307,7 +367,9 @@ def _line(node: yaml.Node | None, location: Sequence[int | str]) -> int:
             if not found:
                 continue  # a discriminator, or a key that is missing
             line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-            node = node.value[step]
-            line = node.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode):
+            found_items = [item for index, item in enumerate(node.value) if step in (index, item.value)]
+            if found_items:
+                node = found_items[0]
+                line = node.start_mark.line + 1
     return line

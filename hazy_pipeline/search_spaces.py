@@ -6,7 +6,7 @@ Light: checked while Airflow parses DAG files, so nothing here imports a synthes
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
 
 Value = int | float | str | bool
 Hyperparameters = dict[str, Value]
@@ -50,6 +50,8 @@ class Parameter(BaseModel):
             return {"choices": tuple(given)}
         if isinstance(given, bool | int | float | str):
             return {"choices": (given,)}
+        if not isinstance(given, dict | Parameter):
+            raise ValueError("give a value, a list of values, or {low: ..., high: ...}")
         return given
 
     @model_validator(mode="after")
@@ -94,6 +96,9 @@ class Parameter(BaseModel):
         return trial.suggest_float(name, float(self.low), float(self.high), log=self.log)  # type: ignore[arg-type]
 
 
+_KIND_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
 class Limit(BaseModel):
     """What a hyperparameter can be at all, whatever the user wishes, and what is tried first."""
 
@@ -105,20 +110,20 @@ class Limit(BaseModel):
     high: int | float | None = None
     one_of: tuple[str, ...] = ()
 
-    def check(self, name: str, parameter: Parameter) -> None:
+    def check(self, parameter: Parameter) -> None:
         for value in parameter.bounds:
             if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             if not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
-                raise ValueError(f"{name}: {value!r} is not of type {self.kind.__name__}")
+                raise ValueError(f"{value!r} is not {_KIND_NAMES[self.kind]}")
             if self.one_of and value not in self.one_of:
-                raise ValueError(f"{name}: {value!r} is not one of {', '.join(self.one_of)}")
+                raise ValueError(f"{value!r} is not one of {', '.join(self.one_of)}")
             if isinstance(value, str):
                 continue
             if self.low is not None and value < self.low:
-                raise ValueError(f"{name}: {value} is under the lowest possible value {self.low}")
+                raise ValueError(f"{value} is under the lowest possible value {self.low}")
             if self.high is not None and value > self.high:
-                raise ValueError(f"{name}: {value} is over the highest possible value {self.high}")
+                raise ValueError(f"{value} is over the highest possible value {self.high}")
 
 
 def _int(first: int, low: int, high: int) -> Limit:
@@ -139,11 +144,11 @@ class SearchSpace(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     limits: ClassVar[dict[str, Limit]]
 
-    @model_validator(mode="after")
-    def _within_limits(self) -> Self:
-        for name, limit in self.limits.items():
-            limit.check(name, getattr(self, name))
-        return self
+    @field_validator("*")
+    @classmethod
+    def _within_limits(cls, parameter: Parameter, info: ValidationInfo) -> Parameter:
+        cls.limits[info.field_name or ""].check(parameter)
+        return parameter
 
     def suggest(self, trial: Trial) -> Hyperparameters:
         return {name: getattr(self, name).suggest(trial, name) for name in self.limits}
