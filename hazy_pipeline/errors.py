@@ -27,3 +27,7 @@ class SchemaChangedError(DataError):
 
 class ModelError(HazyError):
     """A model folder is damaged, of an unknown format, or asked for something that it cannot do."""
+
+
+class ServiceError(HazyError):
+    """A service on this machine (Airflow, MLflow) cannot be started, reached or stopped."""
