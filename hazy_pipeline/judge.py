@@ -1,0 +1,122 @@
+"""The judgement of a trained model on the hold-out, beside what real data reaches and what the champion reaches."""
+
+import json
+from typing import Any
+
+from upath import UPath
+
+from hazy_pipeline.evaluate.result import Evaluation, Group
+from hazy_pipeline.run import Run
+from hazy_pipeline.run_store import Json, local_folder
+from hazy_pipeline.tables import Tables
+from hazy_pipeline.tune.objective import objective
+
+
+def judge(run: Run, folder: UPath, *, rows: int) -> Json:
+    """Evaluate on at most `rows` rows, write report.html, evaluation.json and plots into `folder`, return the scores."""
+    from hazy_pipeline.evaluate import evaluate, real_limit
+    from hazy_pipeline.evaluate.privacy import privacy_gate
+    from hazy_pipeline.evaluate.report import describe, figures, report_page
+    from hazy_pipeline.synthesizers.base import load_synthesizer
+
+    config = run.config
+    holdout, train = (run.tables("profile", "split", part) for part in ("holdout", "train"))
+    table = train.schema.only_table
+    real = train.read(table.name, max_rows=rows, random_state=config.seed)
+    reference = holdout.read(table.name, max_rows=rows, random_state=config.seed)
+    with local_folder(run.folder.path / "train" / "model") as model:
+        synthetic = load_synthesizer(model).sample(real.num_rows, random_state=config.seed)[table.name]
+    found = evaluate(synthetic, real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
+    limit = real_limit(real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
+    champion = _champion(run, train, rows)
+    verdict = privacy_gate(found)
+    chosen = run.outputs("select")
+    page = report_page(
+        title=config.name, evaluation=found, limit=limit, table=table, synthetic=synthetic, reference=reference,
+        facts=_facts(run), leaderboard=chosen["leaderboard"], winner=chosen["winner"],
+        reasons=[*_reasons(chosen["leaderboard"]), *describe(found, limit)], verdict=verdict,
+    )  # fmt: skip
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "evaluation.json").write_text(
+        json.dumps({"synthetic": found.model_dump(mode="json"), "real": limit.model_dump(mode="json")}, indent=1),
+        encoding="utf-8",
+    )
+    for name, figure in figures(
+        evaluation=found, limit=limit, table=table, synthetic=synthetic, reference=reference
+    ).items():
+        with (folder / name).open("wb") as file:
+            figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
+    return {**_summary(run, found), "limit": _summary(run, limit), "champion": champion, "privacy_verdict": verdict}
+
+
+def model_card(run: Run, judged: Json) -> str:
+    """What a person who browses models should know, in Markdown."""
+    winner = run.outputs("select")["winner"]
+    lines = [
+        f"**{run.config.name}**: {run.config.description or 'synthetic rows of one table'}",
+        "",
+        f"Model: {winner['candidate']}. Use case: {run.config.use_case}. Trained on {run.outputs('profile')['parts']['train']:,} rows.",
+        "",
+        "| | synthetic | real data |",
+        "| --- | --- | --- |",
+    ]
+    for name in ("score", *(group.value for group in Group)):
+        if judged[name] is not None:
+            lines.append(f"| {name} | {judged[name]:.3f} | {judged['limit'][name]:.3f} |")
+    lines += ["", "Judged on a hold-out that neither tuning nor training saw; 1 is best. Report: `report.html` of the run.",
+              f"Privacy: {'; '.join(judged['privacy_verdict']) or 'no sign of copied training rows'}."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _champion(run: Run, train: Tables, rows: int) -> dict[str, Any] | None:
+    """The serving version's scores on today's hold-out; None where there is none, or its columns differ."""
+    from hazy_pipeline.evaluate import evaluate
+    from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, model_folder, version_at
+    from hazy_pipeline.synthesizers.base import load_synthesizer
+
+    version = version_at(run.tracking, CHAMPION)
+    if version is None or version.tags.get("schema") != train.schema.digest or version.tags.get(RUN_TAG) == run.run_id:
+        return None
+    config, table = run.config, train.schema.only_table
+    real = train.read(table.name, max_rows=rows, random_state=config.seed)
+    reference = run.tables("profile", "split", "holdout").read(table.name, max_rows=rows, random_state=config.seed)
+    with model_folder(run.tracking, str(version.number)) as (_, folder):
+        synthetic = load_synthesizer(folder).sample(real.num_rows, random_state=config.seed)[table.name]
+    found = evaluate(synthetic, real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
+    return {"version": version.number, **_summary(run, found)}
+
+
+def _summary(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "score": objective(evaluation, run.config.use_case),
+        **{group.value: evaluation.group(group) for group in Group},
+        "metrics": {metric.name: metric.value for metric in evaluation.metrics},
+    }
+
+
+def _facts(run: Run) -> dict[str, str]:
+    manifest = run.folder.read_manifest()
+    parts = run.outputs("profile")["parts"]
+    return {
+        "Generator": run.config.name,
+        "Run": run.run_id,
+        "Use case": str(run.config.use_case),
+        "Target": run.config.target or "none",
+        "Rows": ", ".join(f"{name} {count:,}" for name, count in parts.items()),
+        "Seed": str(run.config.seed),
+        "Tuning budget": f"{run.config.tuning.trials} trials, {run.config.tuning.seconds} s",
+        "Training": f"{run.outputs('train')['seconds']} s",
+        "Versions": ", ".join(f"{name} {number}" for name, number in manifest["libraries"].items()),
+    }
+
+
+def _reasons(leaderboard: list[dict[str, Any]]) -> list[str]:
+    first = leaderboard[0]
+    reasons = [
+        f"{first['candidate']} reached the best score of all candidates on validation rows: {first['score']:.3f}."
+    ]
+    for other in leaderboard[1:]:
+        apart = sorted(first["metrics"], key=lambda name: other["metrics"].get(name, 0.0) - first["metrics"][name])[:1]
+        on = f", furthest behind on {apart[0]}" if apart else ""
+        reasons.append(f"{other['candidate']} reached {other['score']:.3f}{on}.")
+    return reasons

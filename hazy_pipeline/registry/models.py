@@ -1,0 +1,177 @@
+"""MLflow as a shelf: a Generator's versions, their aliases, and the model folders behind them."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pyarrow as pa
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models.signature import ModelSignature
+from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from hazy_pipeline import __version__, settings
+from hazy_pipeline.errors import ModelError
+from hazy_pipeline.registry import pyfunc
+from hazy_pipeline.registry.tracking import Tracking
+from hazy_pipeline.schema import DatasetSchema, TableSchema
+from hazy_pipeline.synthesizers.base import read_model
+from hazy_pipeline.tables import arrow_type
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+RUN_TAG = "hazy.run_id"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a Generator."""
+
+    number: int
+    run_id: str  # MLflow's
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...]
+
+    @property
+    def algorithm(self) -> str:
+        return self.tags.get("algorithm", "")
+
+
+def register(tracking: Tracking, mlflow_run: str, model: Path, *, pipeline_run: str, card: str,
+             tags: Mapping[str, str]) -> Version:  # fmt: skip
+    """Log a model folder under its MLflow run and register it; once per pipeline run, however often it is called."""
+    known = version_of_run(tracking, pipeline_run)
+    if known is not None:
+        return known
+    _use(tracking)
+    schema = DatasetSchema.model_validate(read_model(model)["schema"])
+    with mlflow.start_run(run_id=mlflow_run):
+        logged = mlflow.pyfunc.log_model(
+            name="generator",
+            python_model=str(Path(pyfunc.__file__)),
+            artifacts={pyfunc.MODEL_ARTIFACT: str(model)},
+            signature=_signature(schema.only_table),
+            input_example=pd.DataFrame({"n_rows": [5]}),
+            pip_requirements=[f"hazy-pipeline=={__version__}", f"mlflow=={mlflow.__version__}"],
+        )
+    client = tracking.client
+    try:
+        client.create_registered_model(tracking.generator)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    created = client.create_model_version(
+        tracking.generator, logged.model_uri, run_id=mlflow_run, description=card,
+        tags={**tags, RUN_TAG: pipeline_run}, model_id=logged.model_id,
+    )  # fmt: skip
+    return _version(tracking, created)
+
+
+def versions(tracking: Tracking) -> list[Version]:
+    """All versions, newest first; none where nothing was registered."""
+    found = tracking.client.search_model_versions(f"name = '{tracking.generator}'")
+    return sorted((_version(tracking, v) for v in found), key=lambda v: -v.number)
+
+
+def version_of_run(tracking: Tracking, pipeline_run: str) -> Version | None:
+    return next((v for v in versions(tracking) if v.tags.get(RUN_TAG) == pipeline_run), None)
+
+
+def version_at(tracking: Tracking, alias: str) -> Version | None:
+    """The version behind an alias (or a number), None where there is none."""
+    try:
+        if alias.isdigit():
+            return _version(tracking, tracking.client.get_model_version(tracking.generator, alias))
+        return _version(tracking, tracking.client.get_model_version_by_alias(tracking.generator, alias))
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def promote(tracking: Tracking, number: int) -> None:
+    """Make a version the champion; the one before it becomes `previous`. Done twice, nothing changes."""
+    champion = version_at(tracking, CHAMPION)
+    if champion is not None and champion.number != number:
+        tracking.client.set_registered_model_alias(tracking.generator, PREVIOUS, str(champion.number))
+    tracking.client.set_registered_model_alias(tracking.generator, CHAMPION, str(number))
+    challenger = version_at(tracking, CHALLENGER)
+    if challenger is not None and challenger.number == number:
+        tracking.client.delete_registered_model_alias(tracking.generator, CHALLENGER)
+
+
+def challenge(tracking: Tracking, number: int) -> None:
+    """Mark a version as the newest that has not beaten the champion."""
+    tracking.client.set_registered_model_alias(tracking.generator, CHALLENGER, str(number))
+
+
+@contextmanager
+def model_folder(tracking: Tracking, alias: str) -> Iterator[tuple[Version, Path]]:
+    """A version's model folder on this machine; raises ModelError where there is no such version."""
+    version = version_at(tracking, alias)
+    if version is None:
+        have = ", ".join(f"{v.number}{''.join(f' @{a}' for a in v.aliases)}" for v in versions(tracking)) or "none"
+        raise ModelError(f"{tracking.generator}@{alias}: no such version; registered are: {have}")
+    _use(tracking)
+    with tempfile.TemporaryDirectory() as temporary:
+        uri = f"models:/{tracking.generator}/{version.number}"
+        local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+        yield version, local / "artifacts" / _artifact_folder(local)
+
+
+def generators() -> list[str]:
+    """The names of all Generators that have a registered version."""
+    client = Tracking("").client
+    return sorted(model.name for model in client.search_registered_models(max_results=1000))
+
+
+def _artifact_folder(local: Path) -> str:
+    import yaml
+
+    flavors = yaml.safe_load((local / "MLmodel").read_text(encoding="utf-8"))["flavors"]
+    path = flavors["python_function"]["artifacts"][pyfunc.MODEL_ARTIFACT]["path"]
+    return Path(path).name
+
+
+def _use(tracking: Tracking) -> None:
+    """Point MLflow's module-level functions, which cannot be handed a client, at our store."""
+    assert tracking.client  # creates the database where it is missing
+    mlflow.set_tracking_uri(settings.tracking_uri())
+    mlflow.set_registry_uri(settings.tracking_uri())
+
+
+def _version(tracking: Tracking, version: ModelVersion) -> Version:
+    aliases = tracking.client.get_registered_model(tracking.generator).aliases
+    own = tuple(sorted(alias for alias, number in aliases.items() if str(number) == str(version.version)))
+    return Version(int(version.version), version.run_id, dict(version.tags), own)
+
+
+def _signature(table: TableSchema) -> ModelSignature:
+    outputs = [ColSpec(_mlflow_type(arrow_type(c.storage)), c.name, required=False) for c in table.columns]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.long, "n_rows")]),
+        outputs=Schema(outputs),
+        params=ParamSchema([ParamSpec("random_state", DataType.long, 0)]),
+    )
+
+
+def _mlflow_type(arrow: Any) -> DataType:
+    if pa.types.is_boolean(arrow):
+        return DataType.boolean
+    if pa.types.is_integer(arrow):
+        return DataType.long if arrow.bit_width == 64 else DataType.integer
+    if pa.types.is_floating(arrow):
+        return DataType.double
+    if pa.types.is_timestamp(arrow):
+        return DataType.datetime
+    return DataType.string
+
+
+def card_facts(version: Version) -> dict[str, Any]:
+    """The scores that were stored with a version, as numbers."""
+    return json.loads(version.tags.get("scores", "{}"))  # type: ignore[no-any-return]

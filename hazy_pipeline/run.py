@@ -1,0 +1,128 @@
+"""`Run`: one passage of one Generator through the pipeline; what every step is given first."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from hazy_pipeline import settings
+from hazy_pipeline.config import GeneratorConfig, load_config, override
+from hazy_pipeline.connectors import Secrets, environment_secrets
+from hazy_pipeline.errors import DataError
+from hazy_pipeline.registry.tracking import Tracking
+from hazy_pipeline.run_store import Json, RunFolder, digest
+from hazy_pipeline.tables import Tables
+
+_LIBRARIES = ("hazy-pipeline", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "torch", "pgmpy", "copulas",
+              "optuna", "mlflow")  # fmt: skip
+
+
+class Options(BaseModel):
+    """What a person may ask for at one run, over what the YAML says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seconds: int | None = None
+    trials: int | None = None
+    seed: int | None = None
+    candidates: tuple[str, ...] | None = None
+    force: bool = False  # train although nothing is new
+    accept_schema_change: bool = False
+    trigger: str = "manual"
+    dag_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    config: GeneratorConfig
+    run_id: str
+    options: Options
+    secrets: Secrets = environment_secrets
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        return RunFolder(settings.runs_root(), self.config.name, self.run_id)
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        return Tracking(self.config.name)
+
+    @property
+    def key(self) -> str:
+        return f"{self.config.name}/{self.run_id}"
+
+    @cached_property
+    def mlflow_run(self) -> str:
+        """The id of this run's parent run in MLflow, created at the first use."""
+        tags = {
+            "hazy.run_id": self.run_id,
+            "hazy.trigger": self.options.trigger,
+            "hazy.config": self.config.digest,
+            **({"hazy.dag_id": self.options.dag_id} if self.options.dag_id else {}),
+        }
+        return self.tracking.run(self.key, self.run_id, tags=tags)
+
+    def child_run(self, *names: str, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
+        key = "/".join((self.key, *names))
+        return self.tracking.run(key, " ".join(names), parent=parent or self.mlflow_run, tags=tags)
+
+    def outputs(self, *step: str) -> Json:
+        """What an earlier step returned; raises DataError where it has not ended well."""
+        outputs = self.folder.step(*step).outputs()
+        if outputs is None:
+            raise DataError(
+                f"{self.key}: the step {'/'.join(step)} has not ended well; clear it and what follows, and run again"
+            )
+        return outputs
+
+    def upstream(self, *step: str) -> str:
+        """Stands for everything an earlier step returned, as an input of a later one."""
+        return digest(self.outputs(*step))
+
+    def tables(self, *names: str) -> Tables:
+        return Tables(self.folder.path.joinpath(*names))
+
+    def links(self, report: bool = False) -> dict[str, str]:
+        links = {"MLflow run": self.tracking.run_page(self.mlflow_run)}
+        if report:
+            links["Report"] = self.tracking.artifact_page(self.mlflow_run, "report.html")
+        return links
+
+
+def open_run(config: GeneratorConfig | Path | str, run_id: str, options: Options | None = None,
+             secrets: Secrets = environment_secrets) -> Run:  # fmt: skip
+    """A run under its configuration: what the first step wrote into the manifest, else the YAML and the options.
+
+    So all steps of a run see one configuration, even when the YAML is edited meanwhile. Raises ConfigurationError.
+    """
+    options = options or Options()
+    if not isinstance(config, GeneratorConfig):
+        config = load_config(config)
+    config = override(
+        config, seconds=options.seconds, trials=options.trials, seed=options.seed, candidates=options.candidates
+    )
+    return Run(config, run_id, options, secrets)
+
+
+def pinned(run: Run) -> Run:
+    """The run under the configuration that its manifest holds."""
+    kept = run.folder.read_manifest().get("config")
+    if kept is None:
+        return run
+    return Run(GeneratorConfig.model_validate(kept), run.run_id, run.options, run.secrets)
+
+
+def manifest(run: Run) -> dict[str, Any]:
+    return {
+        "generator": run.config.name,
+        "run_id": run.run_id,
+        "options": run.options.model_dump(mode="json"),
+        "config": run.config.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        "seed": run.config.seed,
+        "libraries": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+    }

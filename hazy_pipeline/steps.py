@@ -1,0 +1,435 @@
+"""The pipeline: one function per Airflow task, in order. The command line calls the same functions in one process.
+
+Every step takes the run, reads what earlier steps left in the run's folder, writes its own folder there, and returns a
+small JSON dict. A step that already ended well for the same inputs returns at once, so any of them may be killed,
+cleared and run again.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from upath import UPath
+
+from hazy_pipeline import settings
+from hazy_pipeline.config import GeneratorConfig
+from hazy_pipeline.connectors import Secrets, environment_secrets, open_connector
+from hazy_pipeline.errors import DataError, SchemaChangedError
+from hazy_pipeline.evaluate.result import Group
+from hazy_pipeline.run import Options, Run, manifest, open_run, pinned
+from hazy_pipeline.run_store import Json, digest, folder_to_write, local_folder, remove, run_folders
+from hazy_pipeline.schema import DatasetSchema
+from hazy_pipeline.tables import Tables, write_frames
+
+__all__ = [
+    "Options", "Run", "open_run", "extract", "profile", "decide", "tune", "best", "select", "train", "evaluate",
+    "register", "promote", "generate", "clean_up", "close", "watermark", "seen_watermark", "note_watermark",
+]  # fmt: skip
+
+EVALUATION_ROWS = 25_000
+
+
+def watermark(config: GeneratorConfig, secrets: Secrets = environment_secrets) -> str:
+    """The newest position in the source; cheap."""
+    return open_connector(config.source, table_name=config.name, secrets=secrets).watermark()
+
+
+def seen_watermark(config: GeneratorConfig) -> str | None:
+    """The newest watermark that was read or announced; None before the first run."""
+    file = _watermark_file(config)
+    return json.loads(file.read_text(encoding="utf-8"))["watermark"] if file.exists() else None
+
+
+def note_watermark(config: GeneratorConfig, watermark: str) -> None:
+    file = _watermark_file(config)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"watermark": watermark}), encoding="utf-8")
+
+
+def extract(run: Run) -> Json:
+    """Source -> Parquet, up to the watermark read first; a repetition keeps to the rows of the first time."""
+    config = run.config
+
+    def make(folder: UPath) -> Json:
+        connector = open_connector(config.source, table_name=config.name, secrets=run.secrets)
+        until = connector.watermark()
+        tables = connector.extract(folder, until=until)
+        table = tables.schema.only_table
+        rows = tables.n_rows(table.name)
+        return {"watermark": until, "table": table.name, "rows": rows, "columns": len(table.columns),
+                "schema": tables.schema.digest}  # fmt: skip
+
+    run.folder.write_manifest(**manifest(run))
+    outputs = run.folder.step("extract").once({"source": config.source.model_dump(mode="json")}, make)
+    note_watermark(config, outputs["watermark"])
+    run.folder.write_manifest(watermark=outputs["watermark"])
+    return outputs
+
+
+def profile(run: Run) -> Json:
+    """Kinds, statistics and issues; then the stable split. Refuses data that cannot be learned, or a changed schema."""
+    run = pinned(run)
+    config = run.config
+    inputs = {"extract": run.upstream("extract"), "columns": config.source.columns.model_dump(mode="json"),
+              "target": config.target, "split": config.split.model_dump(), "accept": run.options.accept_schema_change}  # fmt: skip
+
+    def make(folder: UPath) -> Json:
+        from hazy_pipeline.profile import profile_tables
+        from hazy_pipeline.profile.page import profile_page
+        from hazy_pipeline.profile.split import split_tables
+
+        tables = run.tables("extract")
+        if not run.options.accept_schema_change:
+            _refuse_changed_schema(run, tables.schema)
+        found = profile_tables(tables, config.source.columns, target=config.target)
+        (folder / "profile.json").write_text(found.model_dump_json(indent=1), encoding="utf-8")
+        (folder / "profile.html").write_text(profile_page(found), encoding="utf-8")
+        parts = split_tables(
+            tables.with_schema(found.schema), folder / "split",
+            holdout=config.split.holdout, validation=config.split.validation, salt=config.name,
+        )  # fmt: skip
+        name = found.schema.only_table.name
+        return {
+            "rows": found.n_rows,
+            "parts": {key: part.n_rows(name) for key, part in parts.items()},
+            "kinds": {c.name: str(c.kind) for c in found.schema.only_table.columns},
+            "issues": [f"{issue.severity}: {issue.column or 'table'}: {issue.message}" for issue in found.issues],
+        }
+
+    outputs = run.folder.step("profile").once(inputs, make)
+    _log_artifact(run, run.folder.path / "profile" / "profile.html")
+    page = run.tracking.artifact_page(run.mlflow_run, "profile.html")
+    return {**outputs, "links": {**run.links(), "Data profile": page}}
+
+
+def decide(run: Run) -> Json:
+    """Train or not; if so, open one study per candidate and set aside the sample that trials are fitted on."""
+    run = pinned(run)
+    config = run.config
+    inputs = {
+        "profile": run.upstream("profile"),
+        "config": config.digest,
+        "options": run.options.model_dump(mode="json"),
+    }
+
+    def make(folder: UPath) -> Json:
+        from hazy_pipeline.registry.models import versions
+        from hazy_pipeline.tune.budget import trials_per_candidate
+        from hazy_pipeline.tune.study import open_study
+
+        position = run.outputs("extract")["watermark"]
+        newest = next(iter(versions(run.tracking)), None)
+        unchanged = newest is not None and newest.tags.get("watermark") == position
+        same_config = newest is not None and newest.tags.get("config") == config.digest
+        if unchanged and same_config and not run.options.force:
+            return {"train": False, "reason": f"nothing new since version {newest.number if newest else ''}"}
+        reason = "forced" if run.options.force else "first run" if newest is None else (
+            "the configuration changed" if unchanged else "new data")  # fmt: skip
+        spaces = config.search_spaces()
+        fixed = frozenset(n for n, s in spaces.items() if all(getattr(s, p).is_fixed for p in s.limits))
+        shares = trials_per_candidate(config.tuning.trials, list(spaces), fixed)
+        name = config.name
+        for part in ("train", "validation"):
+            source = _split(run, part)
+            rows = source.read(name, max_rows=config.tuning.max_rows, random_state=config.seed)
+            write_frames(folder / "sample" / part, source.schema, {name: rows})
+        run.folder.write_manifest(trials=shares)
+        for candidate in spaces:
+            open_study(_search(run, candidate))
+        return {"train": True, "reason": reason, "trials": shares}
+
+    outputs = run.folder.step("decide").once(inputs, make)
+    run.tracking.log(
+        run.mlflow_run, tags={"hazy.decision": outputs["reason"], "hazy.watermark": run.outputs("extract")["watermark"]}
+    )
+    return {**outputs, "links": run.links()}
+
+
+def tune(run: Run, candidate: str, worker: int = 0, *, share: float = 1.0) -> Json:
+    """One worker's part of one candidate's study. Killed and run again, it goes on where it stopped.
+
+    `share`: the part of the time budget that this call may use, where candidates take turns instead of running side by
+    side.
+    """
+    from hazy_pipeline.tune.study import TrialRecord, run_worker
+
+    run = pinned(run)
+    study = _study_run(run, candidate)
+
+    def on_trial(record: TrialRecord) -> None:
+        child = run.child_run(candidate, f"trial {record.slot}", parent=study, tags={"hazy.state": record.state})
+        scores = {} if record.score is None else {"score": record.score}
+        run.tracking.log(
+            child, params=record.hyperparameters, metrics={**record.metrics, **scores, "seconds": record.seconds}
+        )
+        run.tracking.end(child)
+
+    done = run_worker(
+        _search(run, candidate, share=share), _sample(run, "train"), _sample(run, "validation"),
+        worker=worker, workers=run.config.tuning.workers, on_trial=on_trial,
+    )  # fmt: skip
+    return {"candidate": candidate, "worker": worker, "trials": done,
+            "links": {**run.links(), "Study": run.tracking.run_page(study)}}  # fmt: skip
+
+
+def best(run: Run, candidate: str) -> Json:
+    """The best configuration that a candidate's study found."""
+    from hazy_pipeline.tune.study import best_record, records
+
+    run = pinned(run)
+    search = _search(run, candidate)
+    winner, finished = best_record(search), records(search)
+    study = _study_run(run, candidate)
+    outputs = {
+        "candidate": candidate,
+        "score": winner.score,
+        "hyperparameters": winner.hyperparameters,
+        "metrics": winner.metrics,
+        "trials": len(finished),
+        "seconds": round(sum(record.seconds for record in finished), 2),
+    }
+    run.folder.step("tune", candidate, "best").once({"found": outputs}, lambda folder: outputs)
+    run.tracking.log(study, params=winner.hyperparameters, metrics={"score": winner.score or 0.0, **winner.metrics})
+    run.tracking.end(study)
+    return {**outputs, "links": {**run.links(), "Study": run.tracking.run_page(study)}}
+
+
+def select(run: Run, found: Sequence[Mapping[str, Any] | None]) -> Json:
+    """The choice across candidates: the best score, among those whose tuning ended well."""
+    run = pinned(run)
+    survivors = [dict(entry) for entry in found if entry]
+    if not survivors:
+        raise DataError(f"{run.config.name}: no candidate was tuned successfully; see the errors of the tuning tasks")
+    for entry in survivors:
+        entry.pop("links", None)
+    leaderboard = sorted(survivors, key=lambda entry: (-entry["score"], entry["candidate"]))
+    outputs = {"winner": leaderboard[0], "leaderboard": leaderboard}
+    run.folder.step("select").once({"found": leaderboard}, lambda folder: outputs)
+    run.tracking.log(run.mlflow_run, tags={"hazy.candidate": leaderboard[0]["candidate"]})
+    return {**outputs, "links": run.links()}
+
+
+def train(run: Run) -> Json:
+    """Fit the winner's configuration on all training rows and save the model."""
+    run = pinned(run)
+    config = run.config
+    winner = run.outputs("select")["winner"]
+    inputs = {"winner": winner, "profile": run.upstream("profile"), "seed": config.seed}
+
+    def make(folder: UPath) -> Json:
+        from hazy_pipeline.train.fit import fit_and_save
+        from hazy_pipeline.tune.study import seed_of
+
+        child = run.child_run("train", tags={"hazy.candidate": winner["candidate"]})
+
+        def on_epoch(epoch: int, loss: float) -> None:
+            run.tracking.log(child, metrics={"loss": loss}, step=epoch)
+
+        with folder_to_write(folder / "model") as model:
+            seconds = fit_and_save(
+                winner["candidate"], winner["hyperparameters"], _split(run, "train").schema, _split(run, "train"),
+                _split(run, "validation"), into=model, checkpoints=_checkpoints(run),
+                random_state=seed_of(config.seed, "train"), min_rows=config.privacy.min_rows, text=config.privacy.text,
+                on_epoch=on_epoch,
+            )  # fmt: skip
+        run.tracking.log(child, params=winner["hyperparameters"], metrics={"seconds": seconds})
+        run.tracking.end(child)
+        return {"candidate": winner["candidate"], "seconds": round(seconds, 2)}
+
+    outputs = run.folder.step("train").once(inputs, make)
+    remove(UPath(_checkpoints(run)))
+    return {**outputs, "links": run.links()}
+
+
+def evaluate(run: Run) -> Json:
+    """Judge the model, and the champion, on the hold-out that neither training nor tuning saw; write the report."""
+    run = pinned(run)
+    inputs = {"train": run.upstream("train"), "select": run.upstream("select"), "profile": run.upstream("profile")}
+
+    def make(folder: UPath) -> Json:
+        from hazy_pipeline.judge import judge
+
+        return judge(run, folder, rows=EVALUATION_ROWS)
+
+    outputs = run.folder.step("evaluate").once(inputs, make)
+    for file in sorted((run.folder.path / "evaluate").glob("*.*"), key=str):
+        if file.suffix in (".html", ".png", ".json"):
+            _log_artifact(run, file)
+    run.tracking.log(run.mlflow_run, metrics=_scores(outputs))
+    return {**outputs, "links": run.links(report=True)}
+
+
+def register(run: Run) -> Json:
+    """Put the model on the registry's shelf, once per run."""
+    from hazy_pipeline.judge import model_card
+    from hazy_pipeline.registry.models import register as register_model
+
+    run = pinned(run)
+    judged, winner = run.outputs("evaluate"), run.outputs("select")["winner"]
+    extracted = run.outputs("extract")
+    tags = {
+        "algorithm": winner["candidate"],
+        "watermark": extracted["watermark"],
+        "schema": extracted["schema"],
+        "config": run.config.digest,
+        "scores": json.dumps(_scores(judged)),
+        "hyperparameters": json.dumps(winner["hyperparameters"]),
+    }
+    with local_folder(run.folder.path / "train" / "model") as model:
+        version = register_model(
+            run.tracking, run.mlflow_run, model, pipeline_run=run.run_id, card=model_card(run, judged), tags=tags
+        )
+    run.folder.step("register").once({"version": version.number}, lambda folder: {"version": version.number})
+    return {"version": version.number, "algorithm": version.algorithm,
+            "links": {**run.links(report=True), "Model version": run.tracking.version_page(version.number)}}  # fmt: skip
+
+
+def promote(run: Run) -> Json:
+    """Make the new version the champion if it passes the gates and is not worse than the one that serves."""
+    from hazy_pipeline.registry import models
+
+    run = pinned(run)
+    judged, number = run.outputs("evaluate"), run.outputs("register")["version"]
+    champion = models.version_at(run.tracking, models.CHAMPION)
+    rules = run.config.promotion
+    reasons = list(judged["privacy_verdict"])
+    if judged["score"] < rules.minimum_score:
+        reasons.append(f"score {judged['score']:.3f} is under promotion.minimum_score {rules.minimum_score}")
+    if judged["privacy"] is not None and judged["privacy"] < rules.minimum_privacy:
+        reasons.append(f"privacy {judged['privacy']:.3f} is under promotion.minimum_privacy {rules.minimum_privacy}")
+    before = judged.get("champion")
+    if before and judged["score"] < before["score"] - rules.tolerance:
+        reasons.append(
+            f"score {judged['score']:.3f} is more than {rules.tolerance} below the champion's {before['score']:.3f} on the same rows"
+        )
+    if champion is not None and champion.number >= number:
+        reasons = [] if champion.number == number else ["a newer version is the champion already"]
+    if reasons:
+        models.challenge(run.tracking, number)
+        alias = models.CHALLENGER
+    else:
+        models.promote(run.tracking, number)
+        alias = models.CHAMPION
+    outputs = {"version": number, "alias": alias, "reasons": reasons}
+    run.folder.step("promote").once(outputs, lambda folder: outputs)
+    return {**outputs, "links": {**run.links(report=True), "Model version": run.tracking.version_page(number)}}
+
+
+def generate(run: Run) -> Json:
+    """Draw the configured number of rows from the champion, whichever version that is now."""
+    from hazy_pipeline.generate import generate as generate_rows
+    from hazy_pipeline.registry.models import CHAMPION, version_at
+
+    run = pinned(run)
+    output = run.config.output
+    champion = version_at(run.tracking, CHAMPION)
+    if output.rows == 0 or champion is None:
+        return {"rows": 0, "reason": "output.rows is 0" if champion else "there is no champion yet"}
+
+    def make(folder: UPath) -> Json:
+        to = output.to or (None if output.connection else str(folder / f"{run.config.name}.csv"))
+        return generate_rows(run.config.name, rows=output.rows, to=to, connection=output.connection, table=output.table,
+                             seed=run.config.seed, secrets=run.secrets)  # fmt: skip
+
+    return run.folder.step("generate").once(
+        {"version": champion.number, "output": output.model_dump(mode="json")}, make
+    )
+
+
+def clean_up(run: Run) -> Json:
+    """Close the books of this run and delete the folders of runs that retention no longer keeps."""
+    from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, version_at
+
+    run = pinned(run)
+    champion = version_at(run.tracking, CHAMPION)
+    kept = {run.folder.path.name}
+    if champion is not None:
+        kept.add(type(run.folder)(run.folder.root, run.config.name, champion.tags.get(RUN_TAG, "")).path.name)
+    folders = [folder for folder in run_folders(run.folder.root, run.config.name) if folder.name not in kept]
+    surplus = folders[: max(len(folders) - max(run.config.retention.runs - len(kept), 0), 0)]
+    for folder in surplus:
+        remove(folder)
+    close(run)
+    return {"deleted_runs": len(surplus)}
+
+
+def close(run: Run, *, failed: bool = False) -> None:
+    """End the run in MLflow."""
+    run.tracking.end(run.mlflow_run, failed=failed)
+
+
+def _watermark_file(config: GeneratorConfig) -> UPath:
+    return settings.runs_root() / config.name / "watermark.json"
+
+
+def _split(run: Run, part: str) -> Tables:
+    return run.tables("profile", "split", part)
+
+
+def _sample(run: Run, part: str) -> Tables:
+    return run.tables("decide", "sample", part)
+
+
+def _study_run(run: Run, candidate: str) -> str:
+    return run.child_run(candidate, tags={"hazy.candidate": candidate})
+
+
+def _checkpoints(run: Run) -> Path:
+    return settings.home() / "checkpoints" / digest([run.key])
+
+
+def _scores(judged: Mapping[str, Any]) -> dict[str, float]:
+    groups = {g.value: judged[g.value] for g in Group if judged[g.value] is not None}
+    return {"score": judged["score"], **groups, "limit": judged["limit"]["score"]}
+
+
+def _search(run: Run, candidate: str, *, share: float = 1.0) -> Any:
+    from hazy_pipeline.tune.study import Search
+
+    config = run.config
+    folder = run.folder.path / "tune" / candidate
+    local = settings.study_storage() is None
+    storage = Path(folder.path) / "study.journal" if local else settings.study_storage()
+    return Search(
+        candidate=candidate, space=config.search_spaces()[candidate], schema=_split(run, "train").schema,
+        target=config.target, use_case=config.use_case, seed=config.seed,
+        trials=run.folder.read_manifest()["trials"][candidate], seconds=config.tuning.seconds * share,
+        storage=storage or folder.path, study_name=f"{run.key}/{candidate}", min_rows=config.privacy.min_rows,
+        text=config.privacy.text,
+    )  # fmt: skip
+
+
+def _log_artifact(run: Run, file: UPath) -> None:
+    with TemporaryDirectory() as temporary:
+        local = Path(temporary) / file.name
+        local.write_bytes(file.read_bytes())
+        run.tracking.log_file(run.mlflow_run, local)
+
+
+def _refuse_changed_schema(run: Run, schema: DatasetSchema) -> None:
+    from hazy_pipeline.registry.models import CHAMPION, model_folder, version_at
+    from hazy_pipeline.synthesizers.base import read_model
+
+    champion = version_at(run.tracking, CHAMPION)
+    if champion is None or champion.tags.get("schema") == schema.digest:
+        return
+    with model_folder(run.tracking, str(champion.number)) as (_, folder):
+        before = DatasetSchema.model_validate(read_model(folder)["schema"])
+    raise SchemaChangedError(
+        f"{run.config.name}: the source's columns or types differ from those of champion version {champion.number} "
+        f"({_schema_difference(before, schema)}); the champion keeps serving. If the change is meant, "
+        "trigger a run with accept_schema_change"
+    )
+
+
+def _schema_difference(before: DatasetSchema, after: DatasetSchema) -> str:
+    old = {column.name: column.storage for column in before.only_table.columns}
+    new = {column.name: column.storage for column in after.only_table.columns}
+    changes = [f"{name!r} is gone" for name in old if name not in new]
+    changes += [f"{name!r} is new" for name in new if name not in old]
+    changes += [
+        f"{name!r} was {old[name]} and is {new[name]}" for name in new if name in old and old[name] != new[name]
+    ]
+    return "; ".join(changes) or "the primary key or the order of columns changed"
