@@ -24,6 +24,12 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def folder_name(name: str) -> str:
+    """Any text as the name of one folder: percent-encoded, and never `.` or `..`."""
+    quoted = quote(name, safe="")
+    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
+
+
 @dataclass(frozen=True)
 class StepFolder:
     """One step's outputs. Readers require `_SUCCESS`, which is written last and names the inputs it was made from."""
@@ -56,6 +62,14 @@ class StepFolder:
         partial.rename(marker)
         return json.loads(text)["outputs"]  # type: ignore[no-any-return]
 
+    def record(self, outputs: Json) -> Json:
+        """Keep what a step returned that writes no files of its own."""
+
+        def make(folder: UPath) -> Json:
+            return outputs
+
+        return self.once({"outputs": outputs}, make)
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -67,7 +81,7 @@ class RunFolder:
 
     @property
     def path(self) -> UPath:
-        return self.root / self.generator / "runs" / quote(self.run_id, safe="")
+        return self.root / self.generator / "runs" / folder_name(self.run_id)
 
     def step(self, *names: str) -> StepFolder:
         return StepFolder(self.path.joinpath(*names))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from hazy_pipeline.errors import DataError
+from hazy_pipeline.run_store import folder_name
 from hazy_pipeline.schema import DatasetSchema, TableSchema
 
 SCHEMA_FILE = "schema.json"
@@ -70,7 +70,7 @@ class Tables:
         return clone
 
     def parts(self, table: str) -> list[UPath]:
-        return sorted((self.path / quote(table, safe="")).glob("part-*.parquet"), key=str)
+        return sorted((self.path / folder_name(table)).glob("part-*.parquet"), key=str)
 
     def n_rows(self, table: str) -> int:
         total = 0
@@ -159,7 +159,7 @@ class TablesWriter:
 
     def _open(self, table: str) -> None:
         number = self._part[table] = self._part.get(table, -1) + 1
-        folder = self.path / quote(table, safe="")
+        folder = self.path / folder_name(table)
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / f"part-{number:05d}.parquet").open("wb")
         self._files[table] = file

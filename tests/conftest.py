@@ -45,15 +45,15 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A `HAZY_HOME` of the test's own, and none of the settings or connections of whoever runs the tests."""
     for name in list(os.environ):
         if name.startswith(
             ("HAZY_", "AIRFLOW_CONN_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY", "MLFLOW_RUN", "MLFLOW_EXP")
         ):
             monkeypatch.delenv(name)
-    folder = tmp_path / "hazy-home"
-    (folder / "mlflow").mkdir(parents=True)
+    folder = tmp_path_factory.mktemp("hazy-home")
+    (folder / "mlflow").mkdir()
     monkeypatch.setenv("HAZY_HOME", str(folder))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}")
     return folder
