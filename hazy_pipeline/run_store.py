@@ -65,7 +65,7 @@ class StepFolder:
     def record(self, outputs: Json) -> Json:
         """Keep what a step returned that writes no files of its own."""
 
-        def make(folder: UPath) -> Json:
+        def make(_: UPath) -> Json:
             return outputs
 
         return self.once({"outputs": outputs}, make)

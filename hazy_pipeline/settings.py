@@ -42,3 +42,8 @@ def study_storage() -> str | None:
 def generators_folder() -> Path:
     """`HAZY_GENERATORS`: folder of the Generators' YAML files (default `dags/generators` in the working directory)."""
     return Path(os.environ.get("HAZY_GENERATORS", "dags/generators")).expanduser().resolve()
+
+
+def connections_file() -> Path:
+    """Database URLs with passwords that `hazy init` was given, by connection id; readable by the owner alone."""
+    return home() / "connections.json"

@@ -24,8 +24,25 @@ from hazy_pipeline.schema import DatasetSchema
 from hazy_pipeline.tables import Tables, write_frames
 
 __all__ = [
-    "Options", "Run", "open_run", "extract", "profile", "decide", "tune", "best", "select", "train", "evaluate",
-    "register", "promote", "generate", "clean_up", "close", "watermark", "seen_watermark", "note_watermark",
+    "Options",
+    "Run",
+    "best",
+    "clean_up",
+    "close",
+    "decide",
+    "evaluate",
+    "extract",
+    "generate",
+    "note_watermark",
+    "open_run",
+    "profile",
+    "promote",
+    "register",
+    "seen_watermark",
+    "select",
+    "train",
+    "tune",
+    "watermark",
 ]  # fmt: skip
 
 EVALUATION_ROWS = 25_000
@@ -190,7 +207,7 @@ def best(run: Run, candidate: str) -> Json:
         "trials": len(finished),
         "seconds": round(sum(record.seconds for record in finished), 2),
     }
-    run.folder.step("tune", candidate, "best").once({"found": outputs}, lambda folder: outputs)
+    run.folder.step("tune", candidate, "best").record(outputs)
     run.tracking.log(study, params=winner.hyperparameters, metrics={"score": winner.score or 0.0, **winner.metrics})
     run.tracking.end(study)
     return {**outputs, "links": {**run.links(), "Study": run.tracking.run_page(study)}}
@@ -206,7 +223,7 @@ def select(run: Run, found: Sequence[Mapping[str, Any] | None]) -> Json:
         entry.pop("links", None)
     leaderboard = sorted(survivors, key=lambda entry: (-entry["score"], entry["candidate"]))
     outputs = {"winner": leaderboard[0], "leaderboard": leaderboard}
-    run.folder.step("select").once({"found": leaderboard}, lambda folder: outputs)
+    run.folder.step("select").record(outputs)
     run.tracking.log(run.mlflow_run, tags={"hazy.candidate": leaderboard[0]["candidate"]})
     return {**outputs, "links": run.links()}
 
@@ -281,7 +298,7 @@ def register(run: Run) -> Json:
         version = register_model(
             run.tracking, run.mlflow_run, model, pipeline_run=run.run_id, card=model_card(run, judged), tags=tags
         )
-    run.folder.step("register").once({"version": version.number}, lambda folder: {"version": version.number})
+    run.folder.step("register").record({"version": version.number})
     return {"version": version.number, "algorithm": version.algorithm,
             "links": {**run.links(report=True), "Model version": run.tracking.version_page(version.number)}}  # fmt: skip
 
@@ -313,7 +330,7 @@ def promote(run: Run) -> Json:
         models.promote(run.tracking, number)
         alias = models.CHAMPION
     outputs = {"version": number, "alias": alias, "reasons": reasons}
-    run.folder.step("promote").once(outputs, lambda folder: outputs)
+    run.folder.step("promote").record(outputs)
     return {**outputs, "links": {**run.links(report=True), "Model version": run.tracking.version_page(number)}}
 
 

@@ -15,9 +15,13 @@ from hazy_pipeline.synthesizers.base import load_synthesizer
 PREVIEW_ROWS = 5
 
 
+def _ignore(rows: int) -> None:
+    """Nobody follows the progress."""
+
+
 def generate(name: str, *, rows: int, to: str | None, alias: str = CHAMPION, connection: str | None = None,
              table: str | None = None, seed: int = 0, secrets: Secrets = environment_secrets,
-             on_rows: Callable[[int], None] = lambda rows: None) -> dict[str, Any]:  # fmt: skip
+             on_rows: Callable[[int], None] = _ignore) -> dict[str, Any]:  # fmt: skip
     """Write `rows` synthetic rows of `name@alias` and return where they are, how many, how fast, and the first few.
 
     Constant memory whatever `rows` is. `on_rows(n)` is called with the number of rows of every batch written. Raises

@@ -14,7 +14,7 @@ import pyarrow as pa
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models.signature import ModelSignature
-from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from hazy_pipeline import __version__, settings
 from hazy_pipeline.errors import ModelError
@@ -26,6 +26,7 @@ from hazy_pipeline.tables import arrow_type
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 RUN_TAG = "hazy.run_id"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,21 @@ def model_folder(tracking: Tracking, alias: str) -> Iterator[tuple[Version, Path
         yield version, local / "artifacts" / _artifact_folder(local)
 
 
+def fetch_report(tracking: Tracking, alias: str, to: Path) -> Version:
+    """Copy a version's HTML report to `to`; raises ModelError where there is no such version or it has none."""
+    version = version_at(tracking, alias)
+    if version is None:
+        raise ModelError(f"{tracking.generator}@{alias}: no such version; `hazy list` shows what is registered")
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            local = Path(tracking.client.download_artifacts(version.run_id, REPORT, temporary))
+        except (MlflowException, OSError):
+            raise ModelError(f"{tracking.generator} version {version.number} was registered without a report") from None
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(local.read_bytes())
+    return version
+
+
 def generators() -> list[str]:
     """The names of all Generators that have a registered version."""
     client = Tracking("").client
@@ -148,11 +164,11 @@ def _use(tracking: Tracking) -> None:
 def _version(tracking: Tracking, version: ModelVersion) -> Version:
     aliases = tracking.client.get_registered_model(tracking.generator).aliases
     own = tuple(sorted(alias for alias, number in aliases.items() if str(number) == str(version.version)))
-    return Version(int(version.version), version.run_id, dict(version.tags), own)
+    return Version(int(version.version), version.run_id or "", dict(version.tags), own)
 
 
 def _signature(table: TableSchema) -> ModelSignature:
-    outputs = [ColSpec(_mlflow_type(arrow_type(c.storage)), c.name, required=False) for c in table.columns]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(_mlflow_type(arrow_type(c.storage)), c.name, required=False) for c in table.columns]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.long, "n_rows")]),
         outputs=Schema(outputs),

@@ -13,7 +13,7 @@ from hazy_pipeline.synthesizers.base import load_synthesizer
 MODEL_ARTIFACT = "model"
 
 
-class GeneratorModel(PythonModel):  # type: ignore[misc]
+class GeneratorModel(PythonModel):
     """`predict(pd.DataFrame({"n_rows": [1000]}), params={"random_state": 1})` -> 1,000 synthetic rows."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -27,7 +27,8 @@ class GeneratorModel(PythonModel):  # type: ignore[misc]
             )
         seed = int((params or {}).get("random_state", 0))
         rows = self.synthesizer.sample(requested, random_state=seed)[self.synthesizer.table.name]
-        return rows.to_pandas(types_mapper=_nullable)
+        frame: pd.DataFrame = rows.to_pandas(types_mapper=_nullable)
+        return frame
 
 
 def _nullable(arrow: Any) -> Any:

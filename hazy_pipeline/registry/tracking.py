@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +12,11 @@ from urllib.parse import quote
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-from mlflow import MlflowClient  # noqa: E402
-from mlflow.entities import Experiment, Metric, Param, RunTag  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.utils.time import get_current_time_millis  # noqa: E402
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
-from hazy_pipeline import settings  # noqa: E402
+from hazy_pipeline import settings
 
 KEY = "hazy.key"  # tag that makes runs findable, so that a step done again uses the run it made the first time
 PARENT = "mlflow.parentRunId"
@@ -41,12 +41,12 @@ class Tracking:
         found: Experiment | None = self.client.get_experiment_by_name(name)
         if found is None:
             try:
-                return self.client.create_experiment(name, artifact_location=_location(self.generator))  # type: ignore[no-any-return]
+                return self.client.create_experiment(name, artifact_location=_location(self.generator))
             except MlflowException:  # another process created it between the two calls
                 found = self.client.get_experiment_by_name(name)
                 if found is None:
                     raise
-        return found.experiment_id  # type: ignore[no-any-return]
+        return found.experiment_id
 
     def run(self, key: str, name: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
         """The id of the run with this key, created if it is not there; `parent` is a run id."""
@@ -60,7 +60,7 @@ class Tracking:
 
     def log(self, run_id: str, *, params: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None,
             tags: Mapping[str, str] | None = None, step: int = 0) -> None:  # fmt: skip
-        now = get_current_time_millis()
+        now = time.time_ns() // 1_000_000
         self.client.log_batch(
             run_id,
             metrics=[Metric(name, float(value), now, step) for name, value in (metrics or {}).items()],

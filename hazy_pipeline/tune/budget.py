@@ -3,7 +3,7 @@
 
 def trials_per_candidate(trials: int, candidates: list[str], fixed: frozenset[str] = frozenset()) -> dict[str, int]:
     """Split `trials` evenly, at least one each; a candidate whose every parameter is fixed needs only one."""
-    shares = {name: 1 for name in candidates}
+    shares = dict.fromkeys(candidates, 1)
     left = trials - len(candidates)
     tunable = [name for name in candidates if name not in fixed]
     for position in range(max(left, 0) if tunable else 0):

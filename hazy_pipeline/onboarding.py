@@ -1,0 +1,117 @@
+"""From "here is my data" to a Generator's YAML."""
+
+import difflib
+import json
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from hazy_pipeline import settings
+from hazy_pipeline.config import NAME, FilesSource, GeneratorConfig, SqlSource, load_config
+from hazy_pipeline.connectors import open_connector
+from hazy_pipeline.errors import ConfigurationError
+
+_DATABASES = re.compile(r"(sqlite|postgres|postgresql|mysql|mariadb)(\+\w+)?://", re.IGNORECASE)
+
+
+def write_generator(data: str, *, table: str | None = None, target: str | None = None, name: str | None = None,
+                    into: Path | None = None) -> Path:  # fmt: skip
+    """Write `<name>.yaml` for a file (path, glob, fsspec URL) or a database URL, having looked at the source.
+
+    A password in the URL goes into `$HAZY_HOME/connections.json` (readable by the owner alone), never into the YAML. A
+    file that is there already and means the same is kept. Raises ConfigurationError or SourceError.
+    """
+    into = into or settings.generators_folder()
+    name = name or _name(table or data)
+    if not NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"name: {name!r} is not a Generator name; use lower-case letters, digits and _, a letter first"
+        )
+    secret: str | None = None
+    source: dict[str, object]
+    if _DATABASES.match(data):
+        if not table:
+            raise ConfigurationError("which table? Give its name: TABLE=... with make, --table with hazy init")
+        secret = data if urlsplit(data).password else None
+        way_in = {"connection": name} if secret else {"url": _absolute_sqlite(data)}
+        source = {"connector": "sql", **way_in, "table": table}
+    else:
+        if table:
+            raise ConfigurationError(f"table {table!r} was given, but {data!r} is a file; leave the table out")
+        source = {"connector": "files", "path": data if "://" in data else str(Path(data).expanduser().resolve())}
+    if secret:
+        _keep_connection(name, secret)
+    columns = _columns(name, source)
+    if target is not None and target not in columns:
+        close = difflib.get_close_matches(target, columns, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(map(repr, columns[:40]))}"
+        raise ConfigurationError(f"target: {data} has no column {target!r}{hint}")
+    file = into / f"{name}.yaml"
+    _write(file, _text(name, source, target))
+    load_config(file)
+    return file
+
+
+def _columns(name: str, source: dict[str, object]) -> list[str]:
+    kind = SqlSource if source["connector"] == "sql" else FilesSource
+    schema = open_connector(kind.model_validate(source), table_name=name).schema()
+    return list(schema.only_table.column_names)
+
+
+def _name(data: str) -> str:
+    stem = Path(urlsplit(data).path if "://" in data else data).name.split(".")[0]
+    plain = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")
+    return plain if plain[:1].isalpha() else f"data_{plain}".rstrip("_")
+
+
+def _absolute_sqlite(url: str) -> str:
+    head, path = url.split("://", 1)
+    if not head.lower().startswith("sqlite") or path.startswith("//") or len(path) < 2:
+        return url
+    return f"{head}:///{Path(path[1:]).resolve()}"
+
+
+def _keep_connection(name: str, url: str) -> None:
+    file = settings.connections_file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    partial = file.with_suffix(".partial")
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
+        json.dump({**kept, name: url}, handle, indent=1)
+    partial.replace(file)
+
+
+def _text(name: str, source: dict[str, object], target: str | None) -> str:
+    """The YAML, with the settings that people change first spelled out."""
+    blocks = [
+        {"name": name},
+        {"source": source},
+        {"use_case": "analysis", **({"target": target} if target else {})},
+        {"candidates": list(GeneratorConfig.model_fields["candidates"].get_default(call_default_factory=True))},
+        {"tuning": {"trials": 12, "seconds": 120}},
+        {"schedule": "0 3 * * *"},
+        {"watch": {"every_seconds": 300}},
+        {"output": {"rows": 1000}},
+    ]
+    return "\n".join(yaml.safe_dump(block, sort_keys=False, allow_unicode=True) for block in blocks)
+
+
+def _write(file: Path, text: str) -> None:
+    if file.exists():
+        if yaml.safe_load(file.read_text(encoding="utf-8")).get("source") != yaml.safe_load(text)["source"]:
+            raise ConfigurationError(
+                f"{file}: exists already, for another source; give another name (NAME=..., --name)"
+            )
+        known = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if known.get("target") == yaml.safe_load(text).get("target"):
+            return  # the same Generator: what its owner changed in it since stays
+        text = yaml.safe_dump(
+            {**known, "target": yaml.safe_load(text).get("target")}, sort_keys=False, allow_unicode=True
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".yaml.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
