@@ -1,6 +1,7 @@
 """What all tests share: a home of their own, sample data where it lies beside the checkout, and rows made into `Tables`."""
 
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -107,3 +108,19 @@ def tables_of(tmp_path: Path) -> TablesOf:
         return write_frames(UPath(tmp_path / f"tables-{count}"), schema, {name: rows})
 
     return write
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database, migrated once and copied for every test that wants one: migrating takes seconds."""
+    from mlflow import MlflowClient
+
+    file = tmp_path_factory.mktemp("mlflow-template") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{file}").search_experiments(max_results=1)
+    return file
+
+
+@pytest.fixture
+def mlflow_database(mlflow_template: Path, home: Path) -> Path:
+    """A fresh MLflow database in the test's home."""
+    return Path(shutil.copy(mlflow_template, home / "mlflow" / "mlflow.db"))

@@ -1,0 +1,108 @@
+"""The shelf: registered once per run, aliases that move, a model that samples in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hazy_pipeline.errors import ModelError
+from hazy_pipeline.registry import models
+from hazy_pipeline.registry.tracking import Tracking
+from hazy_pipeline.synthesizers.gaussian_copula import GaussianCopula
+
+TAGS = {"algorithm": "gaussian_copula", "scores": '{"score": 0.9, "limit": 0.95}'}
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@pytest.fixture
+def model(tables_of, tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"amount": rng.gamma(2, 50, 300).round(2), "count": pd.array([1, None, 3] * 100, dtype="Int64")}
+    )
+    train = tables_of(frame)
+    folder = tmp_path / "model"
+    GaussianCopula(train.schema).fit(train, validation=train).save(folder)
+    return folder
+
+
+@pytest.fixture
+def tracking(mlflow_database: Path) -> Tracking:
+    return Tracking("bank")
+
+
+def register(tracking: Tracking, model: Path, run: str) -> models.Version:
+    return models.register(
+        tracking, tracking.run(f"bank/{run}", run), model, pipeline_run=run, card="# A card", tags=TAGS
+    )
+
+
+def test_a_run_registers_one_version_however_often_it_is_asked(tracking: Tracking, model: Path) -> None:
+    first = register(tracking, model, "run 1")
+    assert register(tracking, model, "run 1") == first
+    second = register(tracking, model, "run 2")
+    assert [v.number for v in models.versions(tracking)] == [second.number, first.number] == [2, 1]
+    assert models.generators() == ["bank"]
+    assert models.card_facts(second) == {"score": 0.9, "limit": 0.95}
+
+
+def test_promotion_moves_the_aliases(tracking: Tracking, model: Path) -> None:
+    register(tracking, model, "run 1")
+    register(tracking, model, "run 2")
+    models.promote(tracking, 1)
+    models.challenge(tracking, 2)
+    assert models.version_at(tracking, "champion").number == 1
+    assert models.version_at(tracking, "challenger").number == 2
+    for _ in range(2):
+        models.promote(tracking, 2)
+        assert models.version_at(tracking, "champion").aliases == ("champion",)
+        assert models.version_at(tracking, "champion").number == 2
+        assert models.version_at(tracking, "previous").number == 1
+        assert models.version_at(tracking, "challenger") is None
+
+
+def test_an_unknown_alias_says_what_there_is(tracking: Tracking, model: Path) -> None:
+    register(tracking, model, "run 1")
+    models.promote(tracking, 1)
+    with pytest.raises(ModelError, match=r"bank@blue: no such version; registered are: 1 @champion"), \
+            models.model_folder(tracking, "blue"):  # fmt: skip
+        pass
+
+
+def test_the_folder_that_comes_back_is_the_one_that_went_in(tracking: Tracking, model: Path) -> None:
+    register(tracking, model, "run 1")
+    with models.model_folder(tracking, "1") as (version, folder):
+        assert version.algorithm == "gaussian_copula"
+        assert {f.name: f.read_bytes() for f in folder.iterdir()} == {f.name: f.read_bytes() for f in model.iterdir()}
+
+
+def test_predict_samples_in_a_fresh_process(tracking: Tracking, model: Path) -> None:
+    register(tracking, model, "run 1")
+    models.promote(tracking, 1)
+    code = """
+import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("models:/bank@champion")
+request = pd.DataFrame({"n_rows": [1000]})
+rows = model.predict(request, params={"random_state": 3})
+assert rows.equals(model.predict(request, params={"random_state": 3}))
+assert not rows.equals(model.predict(request))
+assert list(rows.columns) == ["amount", "count"] and str(rows["count"].dtype) == "Int64", rows.dtypes
+print(len(rows), rows["count"].isna().mean())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    count, nulls = done.stdout.split()
+    assert count == "1000"
+    assert 0.25 < float(nulls) < 0.42
+
+
+def test_nothing_that_is_logged_is_a_pickle(tracking: Tracking, model: Path, home: Path) -> None:
+    register(tracking, model, "run 1")
+    files = [f for f in (home / "mlflow").rglob("*") if f.is_file() and f.suffix not in (".db", ".lock")]
+    assert any(f.name == "MLmodel" for f in files)
+    for file in files:
+        assert file.suffix not in (".pkl", ".pickle", ".joblib"), file
+        assert not file.read_bytes().startswith(PICKLES), file
