@@ -83,7 +83,7 @@ def test_without_time_only_the_first_trial_is_made(search: Search, data) -> None
 
 
 def test_no_trial_is_an_error_that_names_the_remedy(search: Search) -> None:
-    with pytest.raises(DataError, match="gaussian_copula: no trial was completed.*tuning.seconds"):
+    with pytest.raises(DataError, match=r"gaussian_copula: no trial was completed.*tuning.seconds"):
         best_record(search)
 
 

@@ -1,0 +1,220 @@
+"""The whole chain in one process, on files and a database: champions, repetitions, and inputs that must be refused."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hazy_pipeline import steps
+from hazy_pipeline.config import GeneratorConfig, load_config
+from hazy_pipeline.errors import HazyError
+from hazy_pipeline.in_process import run_pipeline
+from hazy_pipeline.registry import models
+from hazy_pipeline.registry.tracking import Tracking
+from hazy_pipeline.run import Options, open_run
+
+pytestmark = pytest.mark.end_to_end
+
+
+def shop(n: int, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    segment = rng.choice(["retail", "wholesale", "online"], n, p=[0.5, 0.2, 0.3])
+    amount = np.round(rng.gamma(2, 20, n) * np.where(segment == "wholesale", 5, 1), 2)
+    return pd.DataFrame(
+        {
+            "order_id": np.arange(1, n + 1),
+            "segment": segment,
+            "amount": amount,
+            "items": pd.array(np.where(rng.random(n) < 0.1, None, rng.poisson(3, n)), dtype="Int64"),
+            "returned": rng.random(n) < np.where(amount > 150, 0.5, 0.05),
+        }
+    )
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    file = tmp_path / "orders.csv"
+    shop(1500).to_csv(file, index=False)
+    return file
+
+
+@pytest.fixture
+def configure(tmp_path: Path, mlflow_database: Path) -> Callable[..., GeneratorConfig]:
+    def write(**changes: Any) -> GeneratorConfig:
+        values = {
+            "name": "orders",
+            "source": {"connector": "files", "path": str(tmp_path / "orders.csv")},
+            "use_case": "testing",
+            "target": "returned",
+            "candidates": ["bayesian_network", "gaussian_copula"],
+            "tuning": {"trials": 4, "seconds": 120},
+            "output": {"rows": 300},
+        } | changes
+        file = tmp_path / "orders.yaml"
+        file.write_text(yaml.safe_dump(values))
+        return load_config(file)
+
+    return write
+
+
+def champion() -> models.Version | None:
+    return models.version_at(Tracking("orders"), "champion")
+
+
+def test_a_champion_and_rows_and_nothing_twice(csv: Path, configure: Callable[..., GeneratorConfig]) -> None:
+    config = configure()
+    first = run_pipeline(config, "run 1", Options())
+    assert first["failed"] == {}
+    assert first["promoted"] == {"version": 1, "alias": "champion", "reasons": [], "links": first["promoted"]["links"]}
+    assert 0.5 < first["evaluated"]["score"] <= 1
+    rows = pd.read_csv(first["generated"]["location"])
+    assert list(rows.columns) == ["order_id", "segment", "amount", "items", "returned"]
+    assert len(rows) == 300
+    assert rows["order_id"].is_unique
+    assert set(rows["segment"]) <= {"retail", "wholesale", "online"}
+    assert 0.02 < rows["items"].isna().mean() < 0.25
+
+    # the same run again: every step finds its work done
+    again = run_pipeline(config, "run 1", Options())
+    assert again["registered"]["version"] == 1
+    # a new run without news does not train
+    idle = run_pipeline(config, "run 2", Options())
+    assert idle["decision"]["train"] is False
+    assert "nothing new" in idle["decision"]["reason"]
+    # forced, the same seed and data give the same model
+    forced = run_pipeline(config, "run 3", Options(force=True))
+    assert forced["registered"]["version"] == 2
+    assert forced["evaluated"]["score"] == first["evaluated"]["score"]
+    assert forced["evaluated"]["champion"]["score"] == pytest.approx(forced["evaluated"]["score"])
+    assert champion().number == 2
+    assert models.version_at(Tracking("orders"), "previous").number == 1
+
+    shop(1700).to_csv(csv, index=False)
+    news = run_pipeline(config, "run 4", Options())
+    assert news["decision"]["reason"] == "new data"
+    assert news["registered"]["version"] == 3
+
+
+def test_every_trial_is_a_child_run(csv: Path, configure: Callable[..., GeneratorConfig]) -> None:
+    run = run_pipeline(configure(), "run 1", Options(trials=5))
+    tracking = Tracking("orders")
+    runs = tracking.client.search_runs([tracking.experiment_id], max_results=1000)
+    by_name = {r.info.run_name: r for r in runs}
+    assert {f"gaussian_copula trial {i}" for i in range(2)} <= set(by_name)
+    assert {f"bayesian_network trial {i}" for i in range(3)} <= set(by_name)
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    trial, study, parent = (by_name[n] for n in ("bayesian_network trial 0", "bayesian_network", "run 1"))
+    assert trial.data.tags["mlflow.parentRunId"] == study.info.run_id
+    assert study.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert trial.data.metrics["score"] == pytest.approx(run["decision"] and trial.data.metrics["score"])
+    assert "max_parents" in trial.data.params
+    files = {f.path for f in tracking.client.list_artifacts(parent.info.run_id)}
+    assert {"report.html", "profile.html"} <= files
+
+
+def test_the_registered_model_samples(csv: Path, configure: Callable[..., GeneratorConfig], home: Path) -> None:
+    run_pipeline(configure(), "run 1", Options())
+    mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}")
+    rows = mlflow.pyfunc.load_model("models:/orders@champion").predict(pd.DataFrame({"n_rows": [1000]}))
+    assert len(rows) == 1000
+
+
+def test_a_database_as_source_and_destination(tmp_path: Path, configure: Callable[..., GeneratorConfig]) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as database:
+        shop(800).to_sql("orders", database, index=False)
+    source = {"connector": "sql", "url": f"sqlite:///{tmp_path / 'shop.db'}", "table": "orders"}
+    output = {"rows": 200, "to": f"sqlite:///{tmp_path / 'out.db'}", "table": "orders"}
+    run_pipeline(configure(source=source, output=output, candidates=["gaussian_copula"]), "run 1", Options())
+    with sqlite3.connect(tmp_path / "out.db") as database:
+        assert database.execute("SELECT count(*), count(DISTINCT order_id) FROM orders").fetchone() == (200, 200)
+
+
+def test_one_candidate_failing_leaves_the_other(csv: Path, configure: Callable[..., GeneratorConfig]) -> None:
+    run = open_run(configure(), "run 1")
+    for step in (steps.extract, steps.profile, steps.decide):
+        step(run)
+    steps.tune(run, "gaussian_copula")
+    chosen = steps.select(run, [None, steps.best(run, "gaussian_copula")])
+    assert chosen["winner"]["candidate"] == "gaussian_copula"
+    with pytest.raises(HazyError, match="no candidate was tuned"):
+        steps.select(run, [None, None])
+
+
+def test_the_steps_of_a_run_keep_the_configuration_it_began_with(
+    csv: Path, configure: Callable[..., GeneratorConfig]
+) -> None:
+    run = open_run(configure(), "run 1", Options(candidates=("gaussian_copula",), seed=5))
+    steps.extract(run)
+    edited = open_run(configure(seed=9, target=None), "run 1")
+    steps.profile(edited)
+    assert set(steps.decide(edited)["trials"]) == {"gaussian_copula"}
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing file": (lambda f: f.unlink(), "orders.csv"),
+    "empty file": (lambda f: f.write_bytes(b""), "orders.csv"),
+    "header only": (lambda f: f.write_text("order_id,segment,amount,items,returned\n"), "orders"),
+    "a single row": (lambda f: shop(1).to_csv(f, index=False), "orders"),
+    "a column of only nulls": (lambda f: shop(200).assign(items=None).to_csv(f, index=False), "items"),
+    "a duplicate column name": (lambda f: f.write_text("a,a\n" + "1,2\n" * 50), "'a'"),
+    "the wrong encoding": (
+        lambda f: f.write_bytes(b"a,returned\n" + "Zürich,1\n".encode("latin-1") * 50),
+        "encoding",
+    ),
+    "ragged rows": (lambda f: f.write_text("a,returned\n" + "1,2\n" * 30 + "1,2,3\n"), "orders.csv"),
+    "a schema that changed": (lambda f: shop(500).assign(channel="web").to_csv(f, index=False), "'channel' is new"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_are_refused_and_the_champion_keeps_serving(
+    case: str, csv: Path, configure: Callable[..., GeneratorConfig]
+) -> None:
+    config = configure(candidates=["gaussian_copula"], tuning={"trials": 1, "seconds": 60})
+    run_pipeline(config, "good", Options())
+    spoil, named = BAD_FILES[case]
+    spoil(csv)
+    with pytest.raises(HazyError, match=named):
+        run_pipeline(config, "bad", Options())
+    assert [v.number for v in models.versions(Tracking("orders"))] == [1]
+    assert champion().number == 1
+    folder = open_run(config, "bad").folder
+    assert folder.step("train").outputs() is None
+    tracking = Tracking("orders")
+    (parent,) = tracking.client.search_runs([tracking.experiment_id], "tags.`hazy.run_id` = 'bad'")
+    assert parent.info.status == "FAILED"
+
+
+def test_a_schema_change_that_is_meant_is_accepted(csv: Path, configure: Callable[..., GeneratorConfig]) -> None:
+    config = configure(candidates=["gaussian_copula"], tuning={"trials": 1, "seconds": 60})
+    run_pipeline(config, "run 1", Options())
+    shop(500).assign(channel=np.tile(["web", "shop"], 250)).to_csv(csv, index=False)
+    outcome = run_pipeline(config, "run 2", Options(accept_schema_change=True))
+    assert outcome["promoted"]["alias"] == "champion"
+    assert "channel" in outcome["generated"]["preview"][0]
+
+
+BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown column": ({"target": "profit"}, "profit"),
+    "an unknown column to exclude": (
+        {"source": {"connector": "files", "path": "{csv}", "columns": {"exclude": ["profit"]}}}, "profit"),
+    "a table that does not exist": (
+        {"source": {"connector": "sql", "url": "sqlite:///{folder}/shop.db", "table": "ordres"}}, "ordres"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_settings_that_do_not_fit_the_source(case: str, csv: Path, configure: Callable[..., GeneratorConfig]) -> None:
+    with sqlite3.connect(csv.parent / "shop.db") as database:
+        shop(50).to_sql("orders", database, index=False)
+    changes, named = BAD_SETTINGS[case]
+    text = yaml.safe_dump(changes).replace("{csv}", str(csv)).replace("{folder}", str(csv.parent))
+    with pytest.raises(HazyError, match=named):
+        run_pipeline(configure(**yaml.safe_load(text)), "bad", Options())
+    assert champion() is None
