@@ -1,0 +1,1 @@
+"""Reversible encodings between tables and arrays; every state is plain JSON."""

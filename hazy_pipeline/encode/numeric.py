@@ -1,0 +1,225 @@
+"""Continuous columns: numbers, dates and times as float64, with their precision, protected range and spikes."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hazy_pipeline.encode.arrays import Floats, Mask, from_floats, is_exact, to_floats, to_integers
+from hazy_pipeline.encode.column import ColumnEncoder, common_from_json, kind_of, lowest_rank
+from hazy_pipeline.encode.datetime import TextDates, granularity
+from hazy_pipeline.encode.exact import ExactScale
+from hazy_pipeline.encode.spikes import find_spikes
+from hazy_pipeline.encode.stream import DecimalsSeen, Tail
+from hazy_pipeline.errors import DataError
+from hazy_pipeline.schema import Column
+from hazy_pipeline.tables import arrow_type
+
+ROWS_TO_TRUST_A_STEP = 100  # fewer values may all be multiples of ten by chance
+
+
+@dataclass(frozen=True)
+class ContinuousEncoder(ColumnEncoder):
+    """Values on a line, as float64 with NaN for null.
+
+    Numbers stand for themselves (very long integers for their distance from a round offset); dates and times count
+    steps since 1970 (or midnight) of the coarsest of day, hour, minute, second, ... that all training values fall on.
+    """
+
+    encoding: ClassVar[str] = "continuous"
+
+    decimals: int | None  # encoded values are rounded to so many; negative: to tens, hundreds, ...; None: not rounded
+    low: float  # protected range in encoded units: at least min_rows training rows lie at or beyond each end
+    high: float
+    spikes: Floats  # encoded values that stand out, sorted, shape (n_spikes,)
+    exact: ExactScale | None = None
+    text_dates: TextDates | None = None
+
+    def transform(self, array: pa.Array) -> Floats:
+        """Arrow array of the storage type, shape (n,) -> float64, NaN for null."""
+        if self.text_dates is not None:
+            array = self.text_dates.parse(array)
+        if self.exact is None:
+            return to_floats(array)
+        integers, valid = to_integers(array)
+        values = self.exact.encode(integers)
+        return values if valid is None else np.where(valid, values, np.nan)
+
+    def inverse_transform(self, values: Floats) -> pa.Array:
+        """Any reals, NaN for null, shape (n,) -> storage type, at the source's precision, inside the protected range."""
+        if self.null_share >= 1:
+            return pa.nulls(len(values), self.arrow_type)
+        values = np.clip(round_to(np.asarray(values, dtype=np.float64), self.decimals), self.low, self.high)
+        if self.exact is None:
+            return from_floats(values, self.decimals, self.arrow_type)
+        nulls: Mask | None = np.isnan(values)
+        if nulls is not None and nulls.any():
+            values = np.where(nulls, self.low, values)
+        else:
+            nulls = None
+        if self.text_dates is not None:
+            return self.text_dates.render(self.exact.decode(values), nulls, self.arrow_type)
+        return self.exact.to_arrow(values, nulls, self.arrow_type)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self._common_json(),
+            "decimals": self.decimals,
+            "low": self.low,
+            "high": self.high,
+            "spikes": self.spikes.tolist(),
+            "exact": self.exact.to_json() if self.exact else None,
+            "text_dates": self.text_dates.to_json() if self.text_dates else None,
+        }
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> "ContinuousEncoder":
+        return cls(
+            **common_from_json(state),
+            decimals=state["decimals"],
+            low=state["low"],
+            high=state["high"],
+            spikes=np.array(state["spikes"], dtype=np.float64),
+            exact=ExactScale(**state["exact"]) if state["exact"] else None,
+            text_dates=TextDates(**state["text_dates"]) if state["text_dates"] else None,
+        )
+
+
+def round_to(values: Floats, decimals: int | None) -> Floats:
+    """Rounded to so many decimals; values too large to have that many are left alone instead of overflowing."""
+    if decimals is None:
+        return values
+    if decimals <= 0:
+        return np.round(values, decimals)
+    fits = np.abs(values) < 2.0**52 / 10.0**decimals
+    if fits.all():
+        return np.round(values, decimals)
+    return np.where(fits, np.round(np.where(fits, values, 0.0), decimals), values)
+
+
+class ContinuousFitter:
+    """Exact tails, precision and null share of all rows; spikes from the table's sample."""
+
+    def __init__(self, table: str, column: Column, min_rows: int) -> None:
+        self._place = f"table {table!r}, column {column.name!r}"
+        self._column = column
+        self._min_rows = min_rows
+        self._text_dates = TextDates(column.datetime_format) if column.datetime_format else None
+        stored = arrow_type(column.storage)
+        self._line = self._text_dates.timestamps if self._text_dates else stored
+        self._exact = is_exact(self._line)
+        if not self._exact and not (pa.types.is_floating(stored) or pa.types.is_decimal(stored) or _is_text(stored)):
+            raise DataError(
+                f"{self._place}: values of type {column.storage} do not lie on a line, so the column cannot be "
+                f"{column.kind}; set its type to categorical"
+            )
+        self._n_rows = self._n_nulls = self._n_infinite = 0
+        self._lows = Tail(min_rows, smallest=True)
+        self._highs = Tail(min_rows, smallest=False)
+        self._divisor = 0  # greatest common divisor of all integers
+        self._precision = DecimalsSeen()
+        self._sample: list[NDArray[Any]] = []
+        self._sample_valid: list[Mask] = []
+
+    def update(self, array: pa.Array, sampled: Mask) -> None:
+        self._n_rows += len(array)
+        values, valid = self._read(array)
+        self._n_nulls += int(len(array) - valid.sum())
+        self._sample.append(values[sampled])
+        self._sample_valid.append(valid[sampled])
+        present = values if valid.all() else values[valid]
+        if not len(present):
+            return
+        self._lows.update(present)
+        self._highs.update(present)
+        if not self._exact:
+            self._precision.update(present, self._as_stored)
+        elif self._divisor != 1:
+            self._divisor = math.gcd(self._divisor, abs(int(np.gcd.reduce(present))))
+
+    def thin_out(self, kept: Mask) -> None:
+        self._sample = [np.concatenate(self._sample)[kept]]
+        self._sample_valid = [np.concatenate(self._sample_valid)[kept]]
+
+    def finish(self) -> ContinuousEncoder:
+        if self._n_infinite:
+            raise DataError(
+                f"{self._place}: {self._n_infinite} of {self._n_rows} values are infinite; replace them by nulls or by "
+                "finite values in the source"
+            )
+        n_values = self._n_rows - self._n_nulls
+        rank = lowest_rank(n_values, self._min_rows)
+        exact, decimals = None, None
+        low = high = 0.0
+        spikes = np.empty(0)
+        if n_values:
+            lowest, highest = self._lows.value(rank), self._highs.value(rank)
+            encode: Callable[[Any], Floats] = lambda values: np.asarray(values, dtype=np.float64)  # noqa: E731
+            if self._exact:
+                exact, decimals = self._scale(int(lowest), int(highest), n_values)
+                encode = exact.encode
+            else:
+                decimals = self._precision.value
+            low, high = (float(encode(np.array([end]))[0]) for end in (lowest, highest))
+            sample = np.concatenate(self._sample)[np.concatenate(self._sample_valid)]
+            spikes = find_spikes(encode(sample), sum(map(len, self._sample_valid)), self._min_rows)
+            spikes = spikes[(spikes >= low) & (spikes <= high)]
+        return ContinuousEncoder(
+            name=self._column.name, kind=kind_of(self._column), storage=self._column.storage,
+            null_share=self._n_nulls / self._n_rows if self._n_rows else 0.0, n_rows=self._n_rows, decimals=decimals,
+            low=low, high=high, spikes=spikes, exact=exact, text_dates=self._text_dates,
+        )  # fmt: skip
+
+    def _read(self, array: pa.Array) -> tuple[NDArray[Any], Mask]:
+        """Integers or floats, and where they are valid; what is not finite is counted and left out."""
+        if self._text_dates is not None:
+            parsed = self._text_dates.parse(array)
+            unread = parsed.null_count - array.null_count
+            if unread:
+                raise DataError(
+                    f"{self._place}: {unread} of {len(array)} texts do not follow the format "
+                    f"{self._text_dates.format!r}; set datetime_formats, or the column's type to categorical or text"
+                )
+            self._text_dates = self._text_dates.seen(array, parsed)
+            array = parsed
+        if self._exact:
+            integers, mask = to_integers(array)
+            return integers, np.ones(len(integers), dtype=bool) if mask is None else mask
+        try:
+            values = to_floats(array)
+        except pa.ArrowInvalid:
+            raise DataError(
+                f"{self._place}: holds text that is no number, so the column cannot be {self._column.kind}; set its "
+                "type to categorical or text"
+            ) from None
+        infinite = np.isinf(values)
+        self._n_infinite += int(infinite.sum())
+        return values, ~(np.isnan(values) | infinite)
+
+    def _as_stored(self, values: Floats) -> Floats:
+        """What is left of the values in a column of less precision than float64."""
+        if pa.types.is_float32(self._line) or pa.types.is_float16(self._line):
+            return values.astype(self._line.to_pandas_dtype()).astype(np.float64)
+        return values
+
+    def _scale(self, lowest: int, highest: int, n_values: int) -> tuple[ExactScale, int]:
+        if pa.types.is_temporal(self._line):
+            return ExactScale.over(lowest, highest, step=granularity(self._line, self._divisor)), 0
+        zeros = 0
+        if self._divisor and n_values >= ROWS_TO_TRUST_A_STEP and self._line != pa.uint64():
+            while self._divisor % 10 ** (zeros + 1) == 0:
+                zeros += 1
+        scale = self._line.scale if pa.types.is_decimal(self._line) else 0
+        if pa.types.is_decimal(self._line) and n_values < ROWS_TO_TRUST_A_STEP:
+            while self._divisor and zeros < scale and self._divisor % 10 ** (zeros + 1) == 0:
+                zeros += 1
+        base = 1 << 63 if self._line == pa.uint64() else 0
+        return ExactScale.over(lowest, highest, scale=10**scale, base=base), scale - zeros
+
+
+def _is_text(storage: pa.DataType) -> bool:
+    return bool(pa.types.is_string(storage) or pa.types.is_large_string(storage))

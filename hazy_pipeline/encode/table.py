@@ -1,0 +1,154 @@
+"""A table between Arrow and arrays: one encoder per column, fitted in one pass over its batches."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hazy_pipeline.encode.arrays import plain
+from hazy_pipeline.encode.categorical import DiscreteEncoder, DiscreteFitter
+from hazy_pipeline.encode.column import ColumnEncoder, ColumnFitter, GeneratedEncoder, kind_of
+from hazy_pipeline.encode.constant import ConstantEncoder, ConstantFitter
+from hazy_pipeline.encode.identifier import IdentifierEncoder, IdentifierFitter
+from hazy_pipeline.encode.numeric import ContinuousEncoder, ContinuousFitter
+from hazy_pipeline.encode.stream import RowSample
+from hazy_pipeline.encode.text import TextEncoder, TextFitter
+from hazy_pipeline.errors import DataError
+from hazy_pipeline.schema import Column, Kind, TableSchema
+from hazy_pipeline.tables import arrow_schema, arrow_type
+
+SAMPLE_ROWS = 500_000
+SAMPLE_CELLS = 8_000_000  # bounds the sample's memory where columns are many
+
+_ENCODERS = (ContinuousEncoder, DiscreteEncoder, IdentifierEncoder, TextEncoder, ConstantEncoder)
+
+
+@dataclass(frozen=True, eq=False)
+class TableEncoder:
+    """Every column's encoder, in table order."""
+
+    table: TableSchema
+    columns: tuple[ColumnEncoder, ...]
+
+    @cached_property
+    def continuous(self) -> tuple[ContinuousEncoder, ...]:
+        return tuple(column for column in self.columns if isinstance(column, ContinuousEncoder))
+
+    @cached_property
+    def discrete(self) -> tuple[DiscreteEncoder, ...]:
+        return tuple(column for column in self.columns if isinstance(column, DiscreteEncoder))
+
+    @property
+    def n_rows(self) -> int:
+        """Training rows."""
+        return self.columns[0].n_rows
+
+    def column(self, name: str) -> ColumnEncoder:
+        """The encoder of that column; raises KeyError."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @classmethod
+    def fit(cls, table: TableSchema, batches: Callable[[], Iterable[pa.RecordBatch]], *, min_rows: int, text: str,
+            random_state: int) -> Self:  # fmt: skip
+        """Learn every column in one pass and constant memory.
+
+        `table`: profiled. `min_rows`: no value or extreme of fewer rows is stored. `text`: the policy of
+        `encode.text`. The result does not depend on how the rows are cut into batches. Raises DataError for a table
+        without rows, for infinities, and for values that do not fit the column's kind or type.
+        """
+        fitters = [_fitter(table.name, column, min_rows, text) for column in table.columns]
+        n_continuous = sum(kind_of(column).is_continuous for column in table.columns)
+        sample = RowSample(min(SAMPLE_ROWS, SAMPLE_CELLS // max(n_continuous, 1)), random_state)
+        n_rows = 0
+        for batch in batches():
+            if not batch.num_rows:
+                continue
+            n_rows += batch.num_rows
+            sampled = sample.take(batch.num_rows)
+            for column, fitter in zip(table.columns, fitters, strict=True):
+                fitter.update(_stored(table.name, column, batch), sampled)
+            _thin_out(fitters, sample.overflow())
+        if not n_rows:
+            raise DataError(f"table {table.name!r} has no rows; nothing can be learned from it")
+        _thin_out(fitters, sample.overflow(final=True))
+        return cls(table, tuple(fitter.finish() for fitter in fitters))
+
+    def transform(self, batch: pa.RecordBatch | pa.Table) -> dict[str, NDArray[Any]]:
+        """Modelled columns by name: continuous -> float64, NaN for null; discrete -> int32 codes; shape (n,) each."""
+        return {
+            encoder.name: encoder.transform(_stored(self.table.name, column, batch))
+            for column, encoder in zip(self.table.columns, self.columns, strict=True)
+            if isinstance(encoder, ContinuousEncoder | DiscreteEncoder)
+        }
+
+    def inverse_transform(self, encoded: dict[str, NDArray[Any]], *, n_rows: int, start: int,
+                          rng: np.random.Generator) -> pa.RecordBatch:  # fmt: skip
+        """Rows `start` to `start + n_rows` in the source's columns, order and types; unmodelled columns made anew.
+
+        `encoded`: shape (n_rows,) each; continuous values may be any reals (or NaN for null), codes any valid ones.
+        """
+        arrays = []
+        for encoder in self.columns:
+            if isinstance(encoder, ContinuousEncoder):
+                arrays.append(encoder.inverse_transform(encoded[encoder.name]))
+            elif isinstance(encoder, DiscreteEncoder):
+                arrays.append(encoder.inverse_transform(encoded[encoder.name], rng))
+            elif isinstance(encoder, GeneratedEncoder):
+                arrays.append(encoder.generate(n_rows, start=start, rng=rng))
+        return pa.record_batch(arrays, schema=self._arrow_schema)
+
+    @cached_property
+    def _arrow_schema(self) -> pa.Schema:
+        return arrow_schema(self.table)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "table": self.table.model_dump(mode="json"),
+            "columns": [column.to_json() for column in self.columns],
+        }
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Self:
+        by_encoding = {encoder.encoding: encoder for encoder in _ENCODERS}
+        columns = tuple(by_encoding[column["encoding"]].from_json(column) for column in state["columns"])
+        return cls(TableSchema.model_validate(state["table"]), columns)
+
+
+def _fitter(table: str, column: Column, min_rows: int, text: str) -> ColumnFitter:
+    kind = kind_of(column)
+    if kind.is_continuous:
+        return ContinuousFitter(table, column, min_rows)
+    if kind.is_discrete:
+        return DiscreteFitter(table, column, min_rows)
+    if kind is Kind.IDENTIFIER:
+        return IdentifierFitter(table, column, min_rows)
+    if kind is Kind.TEXT:
+        return TextFitter(table, column, min_rows, text)
+    return ConstantFitter(table, column, min_rows)
+
+
+def _stored(table: str, column: Column, batch: pa.RecordBatch | pa.Table) -> pa.Array:
+    try:
+        return plain(batch.column(column.name), arrow_type(column.storage))
+    except KeyError:
+        raise DataError(
+            f"table {table!r}: column {column.name!r} is missing; the rows do not match the schema"
+        ) from None
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"table {table!r}, column {column.name!r}: values do not fit the type {column.storage}; read the source's "
+            "schema again"
+        ) from error
+
+
+def _thin_out(fitters: list[ColumnFitter], kept: NDArray[np.bool_] | None) -> None:
+    if kept is not None:
+        for fitter in fitters:
+            fitter.thin_out(kept)
