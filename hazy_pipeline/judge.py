@@ -5,6 +5,7 @@ from typing import Any
 
 from upath import UPath
 
+from hazy_pipeline.config import Promotion
 from hazy_pipeline.evaluate.result import Evaluation, Group
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, local_folder
@@ -66,6 +67,21 @@ def model_card(run: Run, judged: Json) -> str:
     lines += ["", "Judged on a hold-out that neither tuning nor training saw; 1 is best. Report: `report.html` of the run.",
               f"Privacy: {'; '.join(judged['privacy_verdict']) or 'no sign of copied training rows'}."]  # fmt: skip
     return "\n".join(lines)
+
+
+def objections(judged: Json, rules: Promotion) -> list[str]:
+    """Why a judged version must not become the champion; empty where nothing speaks against it."""
+    reasons = list(judged["privacy_verdict"])
+    score, privacy, before = judged["score"], judged["privacy"], judged["champion"]
+    if score < rules.minimum_score:
+        reasons.append(f"score {score:.3f} is under promotion.minimum_score {rules.minimum_score}")
+    if privacy is not None and privacy < rules.minimum_privacy:
+        reasons.append(f"privacy {privacy:.3f} is under promotion.minimum_privacy {rules.minimum_privacy}")
+    if before and score < before["score"] - rules.tolerance:
+        reasons.append(
+            f"score {score:.3f} is more than {rules.tolerance} below the champion's {before['score']:.3f} on the same rows"
+        )
+    return reasons
 
 
 def _champion(run: Run, train: Tables, rows: int) -> dict[str, Any] | None:

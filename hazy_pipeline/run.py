@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+from upath import UPath
 
 from hazy_pipeline import settings
 from hazy_pipeline.config import GeneratorConfig, load_config, override
@@ -86,6 +88,30 @@ class Run:
 
     def tables(self, *names: str) -> Tables:
         return Tables(self.folder.path.joinpath(*names))
+
+    def split(self, part: str) -> Tables:
+        """The train, validation or holdout rows."""
+        return self.tables("profile", "split", part)
+
+    def sample(self, part: str) -> Tables:
+        """The train or validation rows that trials are fitted and judged on."""
+        return self.tables("decide", "sample", part)
+
+    def study_run(self, candidate: str) -> str:
+        """The id of the MLflow run of a candidate's study."""
+        return self.child_run(candidate, tags={"hazy.candidate": candidate})
+
+    @property
+    def checkpoints(self) -> Path:
+        """A local folder that outlives a killed training of this run."""
+        return settings.home() / "checkpoints" / digest([self.key])
+
+    def log_artifact(self, file: UPath) -> None:
+        """Show a file of the run's folder at its MLflow run."""
+        with TemporaryDirectory() as temporary:
+            local = Path(temporary) / file.name
+            local.write_bytes(file.read_bytes())
+            self.tracking.log_file(self.mlflow_run, local)
 
     def links(self, report: bool = False) -> dict[str, str]:
         links = {"MLflow run": self.tracking.run_page(self.mlflow_run)}

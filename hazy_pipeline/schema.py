@@ -109,3 +109,15 @@ class DatasetSchema(_Frozen):
         for entry, table in zip(bare["tables"], self.tables, strict=True):
             entry["columns"] = [(column.name, column.storage) for column in table.columns]
         return hashlib.sha256(repr(bare).encode()).hexdigest()[:16]
+
+
+def differences(before: DatasetSchema, after: DatasetSchema) -> str:
+    """What changed between two single-table schemas, in words; columns and storage types first."""
+    old = {column.name: column.storage for column in before.only_table.columns}
+    new = {column.name: column.storage for column in after.only_table.columns}
+    changes = [f"{name!r} is gone" for name in old if name not in new]
+    changes += [f"{name!r} is new" for name in new if name not in old]
+    changes += [
+        f"{name!r} was {old[name]} and is {new[name]}" for name in new if name in old and old[name] != new[name]
+    ]
+    return "; ".join(changes) or "the table's name, its primary key or the order of its columns changed"

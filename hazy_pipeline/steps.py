@@ -8,7 +8,6 @@ cleared and run again.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from upath import UPath
@@ -19,9 +18,9 @@ from hazy_pipeline.connectors import Secrets, environment_secrets, open_connecto
 from hazy_pipeline.errors import DataError, SchemaChangedError
 from hazy_pipeline.evaluate.result import Group
 from hazy_pipeline.run import Options, Run, manifest, open_run, pinned
-from hazy_pipeline.run_store import Json, digest, folder_to_write, local_folder, remove, run_folders
-from hazy_pipeline.schema import DatasetSchema
-from hazy_pipeline.tables import Tables, write_frames
+from hazy_pipeline.run_store import Json, folder_to_write, local_folder, remove, run_folders
+from hazy_pipeline.schema import DatasetSchema, differences
+from hazy_pipeline.tables import write_frames
 
 __all__ = [
     "Options",
@@ -116,7 +115,7 @@ def profile(run: Run) -> Json:
         }
 
     outputs = run.folder.step("profile").once(inputs, make)
-    _log_artifact(run, run.folder.path / "profile" / "profile.html")
+    run.log_artifact(run.folder.path / "profile" / "profile.html")
     page = run.tracking.artifact_page(run.mlflow_run, "profile.html")
     return {**outputs, "links": {**run.links(), "Data profile": page}}
 
@@ -149,7 +148,7 @@ def decide(run: Run) -> Json:
         shares = trials_per_candidate(config.tuning.trials, list(spaces), fixed)
         name = config.name
         for part in ("train", "validation"):
-            source = _split(run, part)
+            source = run.split(part)
             rows = source.read(name, max_rows=config.tuning.max_rows, random_state=config.seed)
             write_frames(folder / "sample" / part, source.schema, {name: rows})
         run.folder.write_manifest(trials=shares)
@@ -173,7 +172,7 @@ def tune(run: Run, candidate: str, worker: int = 0, *, share: float = 1.0) -> Js
     from hazy_pipeline.tune.study import TrialRecord, run_worker
 
     run = pinned(run)
-    study = _study_run(run, candidate)
+    study = run.study_run(candidate)
 
     def on_trial(record: TrialRecord) -> None:
         child = run.child_run(candidate, f"trial {record.slot}", parent=study, tags={"hazy.state": record.state})
@@ -184,7 +183,7 @@ def tune(run: Run, candidate: str, worker: int = 0, *, share: float = 1.0) -> Js
         run.tracking.end(child)
 
     done = run_worker(
-        _search(run, candidate, share=share), _sample(run, "train"), _sample(run, "validation"),
+        _search(run, candidate, share=share), run.sample("train"), run.sample("validation"),
         worker=worker, workers=run.config.tuning.workers, on_trial=on_trial,
     )  # fmt: skip
     return {"candidate": candidate, "worker": worker, "trials": done,
@@ -198,7 +197,7 @@ def best(run: Run, candidate: str) -> Json:
     run = pinned(run)
     search = _search(run, candidate)
     winner, finished = best_record(search), records(search)
-    study = _study_run(run, candidate)
+    study = run.study_run(candidate)
     outputs = {
         "candidate": candidate,
         "score": winner.score,
@@ -246,8 +245,8 @@ def train(run: Run) -> Json:
 
         with folder_to_write(folder / "model") as model:
             seconds = fit_and_save(
-                winner["candidate"], winner["hyperparameters"], _split(run, "train").schema, _split(run, "train"),
-                _split(run, "validation"), into=model, checkpoints=_checkpoints(run),
+                winner["candidate"], winner["hyperparameters"], run.split("train").schema, run.split("train"),
+                run.split("validation"), into=model, checkpoints=run.checkpoints,
                 random_state=seed_of(config.seed, "train"), min_rows=config.privacy.min_rows, text=config.privacy.text,
                 on_epoch=on_epoch,
             )  # fmt: skip
@@ -256,7 +255,7 @@ def train(run: Run) -> Json:
         return {"candidate": winner["candidate"], "seconds": round(seconds, 2)}
 
     outputs = run.folder.step("train").once(inputs, make)
-    remove(UPath(_checkpoints(run)))
+    remove(UPath(run.checkpoints))
     return {**outputs, "links": run.links()}
 
 
@@ -273,7 +272,7 @@ def evaluate(run: Run) -> Json:
     outputs = run.folder.step("evaluate").once(inputs, make)
     for file in sorted((run.folder.path / "evaluate").glob("*.*"), key=str):
         if file.suffix in (".html", ".png", ".json"):
-            _log_artifact(run, file)
+            run.log_artifact(file)
     run.tracking.log(run.mlflow_run, metrics=_scores(outputs))
     return {**outputs, "links": run.links(report=True)}
 
@@ -305,22 +304,13 @@ def register(run: Run) -> Json:
 
 def promote(run: Run) -> Json:
     """Make the new version the champion if it passes the gates and is not worse than the one that serves."""
+    from hazy_pipeline.judge import objections
     from hazy_pipeline.registry import models
 
     run = pinned(run)
     judged, number = run.outputs("evaluate"), run.outputs("register")["version"]
     champion = models.version_at(run.tracking, models.CHAMPION)
-    rules = run.config.promotion
-    reasons = list(judged["privacy_verdict"])
-    if judged["score"] < rules.minimum_score:
-        reasons.append(f"score {judged['score']:.3f} is under promotion.minimum_score {rules.minimum_score}")
-    if judged["privacy"] is not None and judged["privacy"] < rules.minimum_privacy:
-        reasons.append(f"privacy {judged['privacy']:.3f} is under promotion.minimum_privacy {rules.minimum_privacy}")
-    before = judged.get("champion")
-    if before and judged["score"] < before["score"] - rules.tolerance:
-        reasons.append(
-            f"score {judged['score']:.3f} is more than {rules.tolerance} below the champion's {before['score']:.3f} on the same rows"
-        )
+    reasons = objections(judged, run.config.promotion)
     if champion is not None and champion.number >= number:
         reasons = [] if champion.number == number else ["a newer version is the champion already"]
     if reasons:
@@ -381,22 +371,6 @@ def _watermark_file(config: GeneratorConfig) -> UPath:
     return settings.runs_root() / config.name / "watermark.json"
 
 
-def _split(run: Run, part: str) -> Tables:
-    return run.tables("profile", "split", part)
-
-
-def _sample(run: Run, part: str) -> Tables:
-    return run.tables("decide", "sample", part)
-
-
-def _study_run(run: Run, candidate: str) -> str:
-    return run.child_run(candidate, tags={"hazy.candidate": candidate})
-
-
-def _checkpoints(run: Run) -> Path:
-    return settings.home() / "checkpoints" / digest([run.key])
-
-
 def _scores(judged: Mapping[str, Any]) -> dict[str, float]:
     groups = {g.value: judged[g.value] for g in Group if judged[g.value] is not None}
     return {"score": judged["score"], **groups, "limit": judged["limit"]["score"]}
@@ -410,19 +384,12 @@ def _search(run: Run, candidate: str, *, share: float = 1.0) -> Any:
     local = settings.study_storage() is None
     storage = Path(folder.path) / "study.journal" if local else settings.study_storage()
     return Search(
-        candidate=candidate, space=config.search_spaces()[candidate], schema=_split(run, "train").schema,
+        candidate=candidate, space=config.search_spaces()[candidate], schema=run.split("train").schema,
         target=config.target, use_case=config.use_case, seed=config.seed,
         trials=run.folder.read_manifest()["trials"][candidate], seconds=config.tuning.seconds * share,
         storage=storage or folder.path, study_name=f"{run.key}/{candidate}", min_rows=config.privacy.min_rows,
         text=config.privacy.text,
     )  # fmt: skip
-
-
-def _log_artifact(run: Run, file: UPath) -> None:
-    with TemporaryDirectory() as temporary:
-        local = Path(temporary) / file.name
-        local.write_bytes(file.read_bytes())
-        run.tracking.log_file(run.mlflow_run, local)
 
 
 def _refuse_changed_schema(run: Run, schema: DatasetSchema) -> None:
@@ -436,17 +403,6 @@ def _refuse_changed_schema(run: Run, schema: DatasetSchema) -> None:
         before = DatasetSchema.model_validate(read_model(folder)["schema"])
     raise SchemaChangedError(
         f"{run.config.name}: the source's columns or types differ from those of champion version {champion.number} "
-        f"({_schema_difference(before, schema)}); the champion keeps serving. If the change is meant, "
+        f"({differences(before, schema)}); the champion keeps serving. If the change is meant, "
         "trigger a run with accept_schema_change"
     )
-
-
-def _schema_difference(before: DatasetSchema, after: DatasetSchema) -> str:
-    old = {column.name: column.storage for column in before.only_table.columns}
-    new = {column.name: column.storage for column in after.only_table.columns}
-    changes = [f"{name!r} is gone" for name in old if name not in new]
-    changes += [f"{name!r} is new" for name in new if name not in old]
-    changes += [
-        f"{name!r} was {old[name]} and is {new[name]}" for name in new if name in old and old[name] != new[name]
-    ]
-    return "; ".join(changes) or "the primary key or the order of columns changed"
