@@ -44,6 +44,15 @@ def standard_error(influence: np.ndarray) -> float:
     return float(np.sqrt((influence**2).mean() / max(n - 1, 1)))
 
 
+def auc_null_error(n_positive: int, score: np.ndarray) -> float:
+    """Standard error of an AUC when both classes come from one distribution: the rank sum's, ties included."""
+    n = len(score)
+    n_negative = n - n_positive
+    if n < 2 or n_positive == 0 or n_negative == 0:
+        return 0.5
+    return float(np.sqrt(_midranks(score).var(ddof=1) / (n * n_positive * n_negative)))
+
+
 def share_error(share: float, n: int) -> float:
     """Standard error of a share of `n` rows; not 0 for a share of 0 or 1, of which little is known in a small sample."""
     smoothed = (share * n + 1) / (n + 2)

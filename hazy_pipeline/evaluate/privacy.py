@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from hazy_pipeline.evaluate.influence import auc_influence, share_error, standard_error
+from hazy_pipeline.evaluate.influence import auc_influence, auc_null_error, share_error, standard_error
 from hazy_pipeline.evaluate.result import Evaluation, Group, Metric
 from hazy_pipeline.evaluate.rows import Rows, read_rows, sample
 from hazy_pipeline.schema import Column, TableSchema
@@ -74,19 +74,19 @@ def membership(rows: Rows) -> Metric | None:
     """How badly an attacker who holds the synthetic rows tells training rows from unseen ones by their closeness.
 
     Full black-box attack of Chen et al. 2020, "GAN-Leaks", section 4.2: the nearer a synthetic row, the likelier a member.
-    value: 1 - 2 max(AUC - 1/2, 0); raw: the attack's AUC, 0.5 is best.
+    value: 1 - 2 max(AUC - 1/2, 0); raw: the attack's AUC, 0.5 is best. Error: under the null that members are no nearer.
     """
     if rows.n_columns == 0:
         return None
     near = rows.closeness
     distance = np.concatenate([near.train_to_synthetic, near.reference_to_synthetic])
     is_member = np.arange(len(distance)) < len(near.train_to_synthetic)
-    auc, influence = auc_influence(is_member, -distance)
+    auc, _ = auc_influence(is_member, -distance)
     return Metric(
         name="membership",
         group=Group.PRIVACY,
         value=1 - 2 * max(auc - 0.5, 0.0),
-        standard_error=2 * standard_error(influence),
+        standard_error=2 * auc_null_error(len(near.train_to_synthetic), distance),
         raw=auc,
         description="How hard it is to find out, from the synthetic rows, whether a person's row was learned from.",
     )
@@ -122,26 +122,23 @@ def privacy_gate(evaluation: Evaluation) -> list[str]:
     return reasons
 
 
-def leakage(train: pa.Table, reference: pa.Table, table: TableSchema | None = None, *, random_state: int = 0) -> float:
+def leakage(train: pa.Table, reference: pa.Table, table: TableSchema | None = None) -> float:
     """Share of reference rows that are copies of training rows beyond what chance duplicates explain; 0 where none.
 
-    Chance is measured inside the training rows: how many of one half have an equal row in the other half, against how
-    many reference rows do. An excess within four standard errors is taken for chance. `table`: columns that its kinds
-    rule out (identifiers, texts) are not compared; without it all are.
+    A new row of the same population equals one of n - 1 training rows as often as a training row equals one of the
+    others: that is chance. An excess within four standard errors counts as chance too. `table`: columns that its kinds
+    rule out (identifiers, texts, constants) are not compared; without it all are.
     """
     if table is None:
         table = TableSchema(name="rows", columns=tuple(Column(name=f.name, storage=str(f.type)) for f in train.schema))
     rows = read_rows(train, train, reference, table, max_rows=max(train.num_rows, reference.num_rows))
-    keys, unseen = row_keys(rows.train), row_keys(rows.reference)
-    keys = keys[np.random.default_rng(random_state).permutation(len(keys))]
-    one, other = np.array_split(keys, 2)
-    if rows.n_columns == 0 or len(other) == 0:
+    if rows.n_columns == 0:
         return 0.0
-    chance, found = float(np.isin(one, other).mean()), float(np.isin(unseen, other).mean())
-    error = np.hypot(share_error(chance, len(one)), share_error(found, len(unseen)))
-    if found - chance <= ERRORS * error:
-        return 0.0
-    return float(min((found - chance) * len(keys) / len(other), 1.0))
+    known, unseen = row_keys(rows.train), row_keys(rows.reference)
+    _, which, times = np.unique(known, return_inverse=True, return_counts=True)
+    chance, found = float((times[which] > 1).mean()), float(np.isin(unseen, known).mean())
+    error = np.hypot(share_error(chance, len(known)), share_error(found, len(unseen)))
+    return found - chance if found - chance > ERRORS * error else 0.0
 
 
 def row_keys(matrix: np.ndarray) -> np.ndarray:
