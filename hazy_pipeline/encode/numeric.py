@@ -153,7 +153,8 @@ class ContinuousFitter:
             )
         n_values = self._n_rows - self._n_nulls
         rank = lowest_rank(n_values, self._min_rows)
-        exact, decimals = None, None
+        exact = ExactScale.over(0, 0) if self._exact else None
+        decimals: int | None = 0
         low = high = 0.0
         spikes = np.empty(0)
         if n_values:
