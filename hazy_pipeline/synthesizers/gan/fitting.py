@@ -1,0 +1,178 @@
+"""From encoded rows to the best generator weights: Lightning's trainer, early stopping, checkpoints."""
+
+import json
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hazy_pipeline.synthesizers.base import OnEpoch, StopFitting
+from hazy_pipeline.synthesizers.gan.checkpoint import read_checkpoint, write_checkpoint
+from hazy_pipeline.synthesizers.gan.scoring import ROWS, PairDistance, sample_rows
+from hazy_pipeline.synthesizers.gan.training import GanTraining, Settings
+from hazy_pipeline.synthesizers.gan.transform import RowTransform
+
+Rows = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+STEPS_BETWEEN_SCORES = 20  # at least: scoring a small table after every epoch would cost more than training it
+PATIENCE = 20  # scores without a better one before the training ends
+SHARE_OF_EPOCHS = 0.25  # ... and at least this share of all epochs, for the learning rate to fall
+WIDE = 1024  # from this width on, half precision repays its conversions
+MAX_THREADS = 8  # the matrices are too small for more
+
+
+@dataclass
+class Progress:
+    """How far a training has come; what a checkpoint keeps beside the tensors."""
+
+    epoch: int = 0  # finished epochs
+    step: int = 0
+    loss: float = math.inf  # the last score
+    best: float = math.inf
+    best_epoch: int = 0
+    scores_since: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "best_weights"}
+
+
+class Fitting:
+    """One training run: scores the averaged generator, keeps the best weights, writes checkpoints, stops early."""
+
+    def __init__(self, transform: RowTransform, train: Rows, validation: Rows, settings: Settings, *,
+                 random_state: int, on_epoch: OnEpoch, checkpoints: Path | None) -> None:  # fmt: skip
+        self.settings, self.on_epoch, self.checkpoints = settings, on_epoch, checkpoints
+        self.module = GanTraining(transform.layout, *train, settings, random_state=random_state)
+        self.module.after_epoch = self._after_epoch
+        rng = np.random.default_rng(random_state)
+        self._train = sample_rows(*train, 10 * ROWS, rng)
+        self._reference = sample_rows(*(validation if len(validation[0]) else train), ROWS, rng)
+        self._score_every = -(-STEPS_BETWEEN_SCORES // self.module.n_steps)
+        self._transform, self._random_state = transform, random_state
+        self._distance: PairDistance | None = None
+        self.progress = Progress()
+        state = [transform.to_json(), asdict(settings), random_state, len(train[0])]
+        self._digest = sha256(json.dumps(state).encode()).hexdigest()
+
+    def run(self) -> dict[str, Tensor]:
+        """The best generator's weights, on the CPU. What `on_epoch` raises comes through, except StopFitting."""
+        self._resume()
+        left = self.settings.epochs - self.progress.epoch
+        if left > 0 and not self._exhausted():
+            with _quiet(), _threads():
+                _trainer(left, self.settings).fit(self.module)
+        return self.progress.best_weights
+
+    def _after_epoch(self) -> None:
+        progress = self.progress
+        progress.epoch += 1
+        progress.step = self.module.step
+        last = progress.epoch >= self.settings.epochs
+        scored = progress.epoch % self._score_every == 0 or last or progress.epoch == 1
+        if scored:
+            self._score()
+        try:
+            self.on_epoch(progress.epoch - 1, progress.loss)
+        except StopFitting:
+            self.module.trainer.should_stop = True
+        if scored and self.checkpoints is not None and self.module.global_rank == 0:
+            self._write()
+        if self._exhausted():
+            self.module.trainer.should_stop = True
+
+    def _score(self) -> None:
+        device = self.module.device
+        if self._distance is None:
+            train, reference = (
+                (torch.from_numpy(states).to(device), torch.from_numpy(places).to(device))
+                for states, places in (self._train, self._reference)
+            )
+            self._distance = PairDistance(self._transform, train, reference, random_state=self._random_state)
+        progress = self.progress
+        progress.loss = self._distance(*self.module.sample(ROWS))
+        if progress.loss < progress.best or not progress.best_weights:
+            weights = self.module.average.state_dict()
+            progress.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+            progress.best, progress.best_epoch, progress.scores_since = progress.loss, progress.epoch, 0
+        else:
+            progress.scores_since += 1
+
+    def _exhausted(self) -> bool:
+        waited = self.progress.epoch - self.progress.best_epoch
+        return self.progress.scores_since >= PATIENCE and waited >= SHARE_OF_EPOCHS * self.settings.epochs
+
+    def _write(self) -> None:
+        assert self.checkpoints is not None
+        best = {f"best.{name}": value for name, value in self.progress.best_weights.items()}
+        facts = {**self.progress.facts(), "digest": self._digest}
+        write_checkpoint(self.checkpoints, {**self.module.tensors(), **best}, facts)
+
+    def _resume(self) -> None:
+        found = None if self.checkpoints is None else read_checkpoint(self.checkpoints, self._digest)
+        if found is None:
+            return
+        tensors, facts = found
+        del facts["digest"]
+        best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
+        self.progress = Progress(**facts, best_weights=best)
+        self.module.step = self.progress.step
+        self.module.resume_from = tensors
+
+
+def _trainer(epochs: int, settings: Settings) -> pl.Trainer:
+    """One device, or all of the job where a launcher such as torchrun started one process for each."""
+    distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    half = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and settings.width >= WIDE
+    return pl.Trainer(
+        accelerator="auto",
+        devices="auto" if distributed else 1,
+        strategy="ddp_find_unused_parameters_true" if distributed else "auto",
+        precision="bf16-mixed" if half else "32-true",
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's hints about data loaders, hardware and services are not for our users."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning")]
+    loggers += [logging.getLogger(f"{logger.name}.utilities.rank_zero") for logger in loggers]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\b")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """No more threads than cores that this process may use, nor than pay; what the environment says stands."""
+    before = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(len(os.sched_getaffinity(0)), MAX_THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

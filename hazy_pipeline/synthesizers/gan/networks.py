@@ -1,0 +1,79 @@
+"""Generator and critic of Xu et al. 2019, section 4.4."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hazy_pipeline.synthesizers.gan.layout import Layout
+
+TEMPERATURE = 0.2  # of the Gumbel softmax, section 4.4
+
+
+class Residual(nn.Module):
+    """A layer whose output is put beside its input, so that later layers see both."""
+
+    def __init__(self, n_inputs: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_inputs, width)
+        self.norm = nn.BatchNorm1d(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([functional.relu(self.norm(self.linear(x))), x], dim=1)
+
+
+class Generator(nn.Module):
+    """Noise and condition to a row of logits (batch, layout.width): places before tanh, states before the softmax."""
+
+    def __init__(self, layout: Layout, *, latent_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        n_inputs = latent_dim + layout.condition_width
+        self.layers = nn.Sequential(*(Residual(n_inputs + i * width, width) for i in range(depth)))
+        self.head = nn.Linear(n_inputs + depth * width, layout.width)
+        self.register_buffer("padding", layout.padding(), persistent=False)
+
+    def forward(self, noise: Tensor, condition: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.layers(torch.cat([noise, condition], dim=1))) + self.padding
+        return logits
+
+
+class Critic(nn.Module):
+    """Judges `pac` rows with their conditions at once (PacGAN, Lin et al. 2018), against mode collapse."""
+
+    def __init__(self, layout: Layout, *, width: int, depth: int, pac: int) -> None:
+        super().__init__()
+        self.pac = pac
+        n_inputs = pac * (layout.width + layout.condition_width)
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            layers += [nn.Linear(n_inputs if i == 0 else width, width), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Scores (batch / pac,) of rows with conditions (batch, layout.width + layout.condition_width)."""
+        scores: Tensor = self.layers(rows.reshape(len(rows) // self.pac, -1))
+        return scores.squeeze(1)
+
+
+def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Standard Gumbel noise. Two logarithms of a uniform are several times faster than torch's exponential."""
+    noise = torch.empty(shape, device=device).uniform_(generator=generator)
+    return noise.clamp_(min=1e-20).log_().neg_().log_().neg_()
+
+
+def draw_rows(logits: Tensor, layout: Layout, generator: torch.Generator) -> Tensor:
+    """Rows like real ones from the generator's logits, with gradients.
+
+    States are drawn by Gumbel noise and are one-hot in the forward pass; the gradient is that of the softmax at
+    `TEMPERATURE` (straight-through, Jang et al. 2017, section 2.2). The critic thus never sees the soft states that
+    no real row has.
+    """
+    noisy = logits.float()
+    parts = [torch.tanh(noisy[:, : layout.n_places])]
+    states = noisy[:, layout.n_places :]
+    states = (states + gumbel(states.shape, generator, states.device)) / TEMPERATURE
+    for start, count, size, _ in layout.groups:
+        start -= layout.n_places
+        soft = states[:, start : start + count * size].unflatten(1, (count, size)).softmax(-1)
+        hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
+        parts.append((hard - soft.detach() + soft).flatten(1))
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,198 @@
+"""The two networks' training steps as a Lightning module; batches are drawn on the device, there is no data loader."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hazy_pipeline.synthesizers.gan.checkpoint import (
+    module_tensors,
+    optimizer_tensors,
+    restore_module,
+    restore_optimizer,
+)
+from hazy_pipeline.synthesizers.gan.conditions import Conditions
+from hazy_pipeline.synthesizers.gan.layout import Layout
+from hazy_pipeline.synthesizers.gan.networks import Critic, Generator, draw_rows
+
+PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017, section 4)
+MOMENTS = 100.0  # weight of the second moments' distance
+AVERAGE = 0.999  # share of the moving average that a step keeps (Yazici et al. 2019)
+BETAS = (0.5, 0.9)  # of Adam, as published
+WEIGHT_DECAY = 1e-6  # of the generator, as published
+FIXED = 50.0  # added to the logit of the state that a condition fixes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The hyperparameters of `search_spaces.GanSpace` that concern the networks and their training."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    latent_dim: int
+    width: int
+    depth: int
+    pac: int
+
+
+class GanTraining(pl.LightningModule):  # type: ignore[misc]
+    """Wasserstein training with gradient penalty of a conditional generator against a packed critic.
+
+    As Xu et al. 2019, section 4.4, except that
+    - a condition fixes its column's state outright, where the paper adds a cross-entropy to the generator's loss;
+    - the generator also lessens the distance of its rows' second moments to the real rows' (mean and covariance
+      matching, Mroueh et al. 2017): on one-hot rows these are the contingency tables of all pairs of columns. The
+      estimate is the product of the differences of two half-batches, hence unbiased (the U-statistic of a squared
+      maximum mean discrepancy with a quadratic kernel, Gretton et al. 2012, section 2.2);
+    - one generated batch serves both networks' updates, and the critic has no dropout;
+    - the learning rate falls to zero by a half cosine, and the generator that is kept is a moving average.
+    """
+
+    def __init__(self, layout: Layout, states: NDArray[np.int32], places: NDArray[np.float32], settings: Settings,
+                 *, random_state: int) -> None:  # fmt: skip
+        """`states`: (rows, blocks) and `places`: (rows, continuous columns) of the training rows."""
+        super().__init__()
+        self.automatic_optimization = False
+        self.layout, self.settings, self.random_state = layout, settings, random_state
+        self._training_rows = (states, places)
+        most = min(settings.batch_size, max(len(states), settings.pac))
+        self.batch_rows = max(1, most // settings.pac) * settings.pac
+        self.n_steps = max(1, len(states) // self.batch_rows)  # per epoch
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_state)
+            self.generator = Generator(
+                layout, latent_dim=settings.latent_dim, width=settings.width, depth=settings.depth
+            )
+            self.critic = Critic(layout, width=settings.width, depth=settings.depth, pac=settings.pac)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False)
+        self.step = 0
+        self.after_epoch: Callable[[], None] = lambda: None
+        self.resume_from: dict[str, Tensor] | None = None
+
+    def train_dataloader(self) -> range:
+        return range(self.n_steps)
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        rate = self.settings.learning_rate
+        common: dict[str, Any] = {"lr": rate, "betas": BETAS, "fused": True}
+        return [
+            torch.optim.Adam(self.generator.parameters(), weight_decay=WEIGHT_DECAY, **common),
+            torch.optim.Adam(self.critic.parameters(), **common),
+        ]
+
+    def on_fit_start(self) -> None:
+        states, places = self._training_rows
+        self.random = torch.Generator(self.device).manual_seed(self.random_state * 1009 + self.global_rank)
+        self.states = torch.from_numpy(states).to(self.device)
+        self.places = torch.from_numpy(places).to(self.device)
+        self.starts = torch.tensor(self.layout.starts, dtype=torch.long, device=self.device)
+        self.conditions = Conditions(self.layout, states, self.device)
+        if self.resume_from is not None:
+            self._restore(self.resume_from)
+
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        """One update of the critic, then one of the generator, with the same drawn rows."""
+        by_generator, by_critic = self.optimizers()
+        self._schedule(by_generator, by_critic)
+        vectors, cells, rows = self.conditions.draw(self.batch_rows, self.random)
+        drawn = draw_rows(self._logits(self.generator, vectors, cells), self.layout, self.random)
+        real = self.layout.rows(self.states[rows], self.places[rows], self.starts)
+
+        fake_seen = torch.cat([drawn.detach(), vectors], dim=1)
+        real_seen = torch.cat([real, vectors], dim=1)
+        fake_scores, real_scores = self.critic(torch.cat([fake_seen, real_seen])).chunk(2)
+        loss = fake_scores.mean() - real_scores.mean() + self._penalty(fake_seen, real_seen)
+        by_critic.zero_grad()
+        self.manual_backward(loss)
+        by_critic.step()
+
+        self.critic.requires_grad_(False)
+        loss = MOMENTS * self._moments(drawn, real) - self.critic(torch.cat([drawn, vectors], dim=1)).mean()
+        by_generator.zero_grad()
+        self.manual_backward(loss)
+        by_generator.step()
+        self.critic.requires_grad_(True)
+        self._move_average()
+
+    def on_train_epoch_end(self) -> None:
+        self.after_epoch()
+
+    @torch.inference_mode()
+    def sample(self, n_rows: int) -> tuple[Tensor, Tensor]:
+        """States and places from the averaged generator, on the device; the training's own random numbers are kept."""
+        random = torch.Generator(self.device).manual_seed(self.random_state + 1)
+        self.average.eval()
+        vectors, cells, _ = self.conditions.draw(n_rows, random)
+        noise = torch.randn(n_rows, self.settings.latent_dim, generator=random, device=self.device)
+        rows = draw_rows(self._fix(self.average(noise, vectors), cells), self.layout, random)
+        return self.layout.argmax(rows), rows[:, : self.layout.n_places]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resumed training needs."""
+        by_generator, by_critic = self.optimizers()
+        return {
+            **module_tensors("generator", self.generator),
+            **module_tensors("critic", self.critic),
+            **module_tensors("average", self.average),
+            **optimizer_tensors("by_generator", by_generator.optimizer),
+            **optimizer_tensors("by_critic", by_critic.optimizer),
+            "random": self.random.get_state(),
+        }
+
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        by_generator, by_critic = self.optimizers()
+        for name, module in (("generator", self.generator), ("critic", self.critic), ("average", self.average)):
+            restore_module(name, module, tensors)
+        restore_optimizer("by_generator", by_generator.optimizer, tensors)
+        restore_optimizer("by_critic", by_critic.optimizer, tensors)
+        self.random.set_state(tensors["random"])
+
+    def _logits(self, network: Generator, vectors: Tensor, cells: Tensor) -> Tensor:
+        noise = torch.randn(len(vectors), self.settings.latent_dim, generator=self.random, device=self.device)
+        return self._fix(network(noise, vectors), cells)
+
+    def _fix(self, logits: Tensor, cells: Tensor) -> Tensor:
+        """Logits in which the conditions' cells win; the conditioned column then needs no learning."""
+        if not len(cells):
+            return logits
+        return logits.scatter_add(1, cells[:, None], logits.new_full((len(cells), 1), FIXED))
+
+    def _moments(self, drawn: Tensor, real: Tensor) -> Tensor:
+        """Estimate of the squared distance of the second moments, per column; may be below 0."""
+        distances = []
+        for fake_half, real_half in zip(drawn.chunk(2), real.chunk(2), strict=True):
+            distances.append((fake_half.T @ fake_half - real_half.T @ real_half) / len(fake_half))
+        product = distances[0] * distances[-1]
+        return product.sum() / len(self.layout.sizes)
+
+    def _penalty(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Distance of the critic's gradient norm from 1 on lines between packs of drawn and real rows."""
+        pac = self.settings.pac
+        packs = (len(fake) // pac, pac, -1)
+        weight = torch.rand(packs[0], 1, 1, generator=self.random, device=self.device)
+        between = torch.lerp(real.view(packs), fake.view(packs), weight).flatten(0, 1).requires_grad_()
+        (gradient,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
+        return PENALTY * ((gradient.reshape(packs[0], -1).norm(dim=1) - 1) ** 2).mean()
+
+    @torch.no_grad()
+    def _move_average(self) -> None:
+        self.step += 1
+        keep = min(AVERAGE, (1 + self.step) / (10 + self.step))  # early weights are forgotten quickly
+        averaged = [*self.average.parameters(), *(b for b in self.average.buffers() if b.is_floating_point())]
+        current = [*self.generator.parameters(), *(b for b in self.generator.buffers() if b.is_floating_point())]
+        torch._foreach_lerp_(averaged, current, 1 - keep)
+
+    def _schedule(self, *optimizers: Any) -> None:
+        done = min(1.0, self.step / (self.settings.epochs * self.n_steps))
+        rate = self.settings.learning_rate * (0.5 + 0.5 * math.cos(math.pi * done))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
