@@ -1,0 +1,72 @@
+"""What a run came to, for people: the champion and its scores beside what real data would reach, and the first rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hazy_pipeline import settings
+from hazy_pipeline.registry import models
+from hazy_pipeline.registry.tracking import Tracking
+from hazy_pipeline.run_store import RunFolder
+
+GROUPS = ("score", "fidelity", "utility", "privacy")
+SHOWN_COLUMNS = 8
+
+
+def show_outcome(console: Console, generator: str, run_id: str) -> None:
+    """Read what the run's steps left in its folder and print it; where nothing was trained, the champion's."""
+    folder = RunFolder(settings.runs_root(), generator, run_id)
+    decision, promoted = folder.step("decide").outputs(), folder.step("promote").outputs()
+    if decision and not decision["train"]:
+        console.print(f"Nothing was trained: {decision['reason']}.", highlight=False)
+    if promoted:
+        if promoted["alias"] != models.CHAMPION:
+            console.print(f"Version {promoted['version']} did not become the champion:", highlight=False)
+        for reason in promoted["reasons"]:
+            console.print(f"  {escape(reason)}", highlight=False)
+    show_champion(console, generator)
+
+
+def show_champion(console: Console, generator: str) -> bool:
+    """The champion's version, algorithm, scores and the rows that were last drawn from it; whether there is one."""
+    champion = models.version_at(Tracking(generator), models.CHAMPION)
+    if champion is None:
+        console.print("There is no champion yet.", highlight=False)
+        return False
+    console.print(
+        f"\n[bold green]Champion of {generator}: version {champion.number}, {champion.algorithm.replace('_', ' ')}[/]",
+        highlight=False,
+    )
+    folder = RunFolder(settings.runs_root(), generator, champion.tags.get(models.RUN_TAG, ""))
+    judged = folder.step("evaluate").outputs()
+    if judged:
+        console.print(score_table(judged))
+    made = folder.step("generate").outputs()
+    if made and made.get("preview"):
+        console.print(row_table(made["preview"]))
+        console.print(f"{made['rows']:,} synthetic rows: [bold]{escape(made['location'])}[/]", highlight=False)
+    return True
+
+
+def score_table(judged: Mapping[str, Any]) -> Table:
+    """Each score, 1 is best, beside the one that real rows reach in the synthetic rows' place."""
+    table = Table("", "synthetic", "real data would score", title="Scores on rows that no training saw")
+    for name in GROUPS:
+        if judged[name] is not None:
+            limit = judged["limit"][name]
+            table.add_row(name, f"{judged[name]:.3f}", "" if limit is None else f"{limit:.3f}")
+    return table
+
+
+def row_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The first rows, as many columns of them as can be read."""
+    names = list(rows[0])
+    shown = names[:SHOWN_COLUMNS]
+    more = f" (and {len(names) - len(shown)} more columns)" if len(names) > len(shown) else ""
+    table = Table(*shown, title=f"The first synthetic rows{more}")
+    for row in rows:
+        table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in shown))
+    return table
