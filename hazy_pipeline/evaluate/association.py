@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from hazy_pipeline.evaluate.rows import Rows
+
 
 def associations(bins: np.ndarray, n_bins: np.ndarray) -> np.ndarray:
     """Cramér's V of every two columns, corrected for its bias in small samples, in [0, 1]; (columns, columns).
@@ -29,3 +31,16 @@ def _cramers_v(table: np.ndarray, n: int) -> float:
     corrected = max(phi2 - (r - 1) * (k - 1) / (n - 1), 0.0)
     side = min(r - (r - 1) ** 2 / (n - 1), k - (k - 1) ** 2 / (n - 1)) - 1
     return float(np.sqrt(min(corrected / side, 1.0))) if side > 0 else 0.0
+
+
+def real_and_synthetic(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Associations among the reference rows and among the synthetic ones."""
+    return associations(rows.bins.reference, rows.bins.n_bins), associations(rows.bins.synthetic, rows.bins.n_bins)
+
+
+def strongest(real: np.ndarray, synthetic: np.ndarray, limit: int) -> np.ndarray:
+    """At most `limit` columns, in table order: those with the strongest associations or the largest differences."""
+    if len(real) <= limit:
+        return np.arange(len(real))
+    weight = np.maximum(real - np.eye(len(real)), 2 * np.abs(real - synthetic)).max(axis=1)
+    return np.sort(np.argsort(-weight, kind="stable")[:limit])

@@ -120,7 +120,7 @@ def read_rows(synthetic: pa.Table, train: pa.Table, reference: pa.Table, table: 
     matrices = [np.empty((rows.num_rows, len(columns)), order="F") for rows in taken]
     n_codes = np.zeros(len(columns), dtype=np.int64)
     for j, column in enumerate(columns):
-        parts = [_plain(rows.column(column.name)) for rows in taken]
+        parts = [plain(rows.column(column.name)) for rows in taken]
         if discrete[j]:
             values, n_codes[j] = _codes(parts)
         else:
@@ -140,7 +140,7 @@ def _guess(storage: pa.DataType) -> Kind:
     return Kind.DATETIME if pa.types.is_temporal(storage) else Kind.CATEGORICAL
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Without dictionary encoding, and with NaN as null."""
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
