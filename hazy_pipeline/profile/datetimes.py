@@ -21,8 +21,8 @@ _DATES = (
 _CLOCKS = ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p")
 _FORMATS = (
     *_DATES, *(f"{date} {clock}" for date in _DATES for clock in _CLOCKS),
-    *(f"%Y-%m-%dT%H:%M{rest}" for rest in ("", ":%S", ":%S.%f", "%z", ":%S%z", ":%S.%f%z", ":%SZ", ":%S.%fZ")),
-    "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%d %H:%M:%S.%f%z", "%Y%m%d", "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S", "%Y-%m",
+    *(f"%Y-%m-%dT%H:%M{rest}" for rest in ("", ":%S", ":%S.%f", "Z", ":%SZ", ":%S.%fZ", "%z", ":%S%z", ":%S.%f%z")),
+    "%Y-%m-%d %H:%M:%SZ", "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%d %H:%M:%S.%f%z", "%Y%m%d", "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S", "%Y-%m",
     "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z",
 )  # fmt: skip
 _LOOKS_DATED = r"^\s*[\w,]{1,10}([\s./:T+-]+[\w,]{1,5}){1,8}\s*$|^\d{8}(T?\d{6})?$"

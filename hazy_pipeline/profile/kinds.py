@@ -18,6 +18,7 @@ FEW_INTEGERS = 20  # whole numbers with at most so many values are codes or leve
 FEW_REFERENCES = 250  # references to at most so many rows of another table are categories
 MANY_CATEGORIES = 1_000  # beyond, values must repeat more often to be categories
 REPEATED_SHARE = 0.8
+MOSTLY_NUMBERS = 0.9
 NAME_SHARE, NAME_ROWS = 0.9, 20  # names of persons are learned only where nearly all stand for many rows
 
 _ID_WORDS = {"id", "ids", "uuid", "guid", "rowid", "pk", "oid", "sk"}
@@ -79,7 +80,7 @@ def repeated_share(facts: ColumnFacts, rows: int) -> float:
 
 
 def _few_references(facts: ColumnFacts) -> bool:
-    return facts.distinct <= FEW_REFERENCES and facts.n_valid >= 10 * facts.distinct
+    return facts.distinct <= FEW_REFERENCES and facts.n_valid >= MIN_ROWS * facts.distinct
 
 
 def _person(facts: ColumnFacts) -> Verdict | None:
@@ -106,6 +107,8 @@ def _number(facts: ColumnFacts) -> Verdict:
         reason = _identifying(facts)
         if reason:
             return Verdict(Kind.IDENTIFIER, reason)
+        if _named_identifier(facts):
+            return Verdict(Kind.CATEGORICAL, f"an identifier by its name, but of only {facts.distinct} things")
         if facts.distinct <= max(2, min(FEW_INTEGERS, facts.n_valid // 10)):
             return Verdict(Kind.CATEGORICAL, f"only {facts.distinct} different whole numbers")
         stored = "" if pa.types.is_integer(facts.values.type) else ", though stored with decimals"
@@ -122,18 +125,19 @@ def is_whole(facts: ColumnFacts) -> bool:
     return numbers is not None and bool((np.trunc(numbers) == numbers).all())
 
 
-def _identifying(facts: ColumnFacts) -> str | None:
-    """Why a column of whole numbers or texts is an identifier, or None."""
+def _named_identifier(facts: ColumnFacts) -> bool:
     words = words_of(facts.name)
     have = set(words)
-    by_name = bool(have & _ID_WORDS or (words[-1:] and words[-1] in _ID_ENDS and have & _ID_OBJECTS)
-                   or (words and _GLUED_ID.fullmatch(words[-1])))  # fmt: skip
-    if (
-        by_name
-        and not _few_references(facts)
-        and (facts.distinct > FEW_REFERENCES or facts.distinct > 0.5 * facts.n_valid)
-    ):
+    if not words:
+        return False
+    return bool(have & _ID_WORDS or _GLUED_ID.fullmatch(words[-1]) or (words[-1] in _ID_ENDS and have & _ID_OBJECTS))
+
+
+def _identifying(facts: ColumnFacts) -> str | None:
+    """Why a column of whole numbers or texts is an identifier, or None."""
+    if _named_identifier(facts) and not _few_references(facts):
         return "an identifier by its name, with many values"
+    have = set(words_of(facts.name))
     if not facts.is_unique or not is_number(facts.values.type) or have & _TIME_WORDS or not len(facts.smallest):
         return None
     if facts.largest[-1] - facts.smallest[0] + 1 == facts.n_rows:
@@ -155,7 +159,14 @@ def _text(facts: ColumnFacts) -> Verdict:
         return Verdict(Kind.IDENTIFIER, reason)
     if numbers_as_text(facts):
         return Verdict(Kind.NUMERIC if not _whole_texts(facts) else Kind.INTEGER, "numbers, stored as text")
-    return _words(facts)
+    verdict = _words(facts)
+    numeric = float(facts.shares[~np.isnan(texts_as_floats(facts.values))].sum())
+    if facts.distinct > FEW_INTEGERS and MOSTLY_NUMBERS <= numeric < 1.0:
+        message = f"{numeric:.1%} of the texts are numbers and the others are not, so it is taken for {verdict.kind}"
+        remedy = "name the texts that stand for null (source.csv.null_values), or mend them in the source"
+        mixed = _issue(facts, "mixed_formats", message, remedy)
+        return Verdict(verdict.kind, verdict.reason, issues=(*verdict.issues, mixed))
+    return verdict
 
 
 def numbers_as_text(facts: ColumnFacts) -> bool:
@@ -188,7 +199,8 @@ def _words(facts: ColumnFacts) -> Verdict:
         return Verdict(Kind.IDENTIFIER, "codes that are different in (nearly) every row")
     many = facts.distinct / facts.n_valid
     issue = _issue(
-        facts, "free_text",
+        facts,
+        "free_text",
         f"texts that hardly repeat ({facts.distinct} different ones, {many:.0%} of the rows): replaced, never learned",
         f"declare it `categorical` in columns.types.{facts.name!r} if its values are categories that may be shown",
     )  # fmt: skip

@@ -79,14 +79,21 @@ def _continuous(facts: ColumnFacts, verdict: Verdict) -> dict[str, object]:
     mean, spread = facts.mean, facts.standard_deviation
     if mean is None:  # texts: from the sample
         mean, spread = float(ordered.mean()), float(ordered.std())
+    digits = 0 if verdict.kind in (Kind.INTEGER, Kind.DATE) else None
+    quantiles = {str(q): min(max(protected_quantile(ordered, q), low), high) for q in _QUANTILES}
     return {
-        "minimum": low,
-        "maximum": high,
+        "minimum": _rounded(low, digits),
+        "maximum": _rounded(high, digits),
         "mean": mean * scale,
         "standard_deviation": spread * scale if spread is not None else None,
-        "quantiles": {str(q): min(max(protected_quantile(ordered, q), low), high) for q in _QUANTILES},
+        "quantiles": {q: _rounded(value, digits) for q, value in quantiles.items()},
         "histogram": histogram(ordered),
     }
+
+
+def _rounded(number: float, digits: int | None) -> float:
+    """Whole where the column is; else to ten significant digits, as an average has no more to say."""
+    return float(round(number)) if digits == 0 else float(f"{number:.10g}")
 
 
 def histogram(ordered: Floats) -> Histogram:
