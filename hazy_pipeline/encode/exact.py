@@ -36,6 +36,11 @@ class ExactScale:
             offset = max(low // unit * unit, -(1 << 63))
         return cls(offset=offset, step=step, scale=scale, low=low, high=high)
 
+    def ends(self) -> tuple[float, float]:
+        """`low` and `high`, encoded."""
+        low, high = self.encode(np.array([self.low, self.high], dtype=np.int64))
+        return float(low), float(high)
+
     def encode(self, integers: Integers) -> Floats:
         """int64 -> float64, shape (n,)."""
         if self.offset == 0:

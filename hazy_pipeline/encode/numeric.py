@@ -118,8 +118,8 @@ class ContinuousFitter:
                 f"{column.kind}; set its type to categorical"
             )
         self._n_rows = self._n_nulls = self._n_infinite = 0
-        self._lows = Tail(min_rows, smallest=True)
-        self._highs = Tail(min_rows, smallest=False)
+        self._lows = Tail(2 * min_rows, smallest=True)
+        self._highs = Tail(2 * min_rows, smallest=False)
         self._divisor = 0  # greatest common divisor of all integers
         self._precision = DecimalsSeen()
         self._sample: list[NDArray[Any]] = []
@@ -152,20 +152,19 @@ class ContinuousFitter:
                 "finite values in the source"
             )
         n_values = self._n_rows - self._n_nulls
-        rank = lowest_rank(n_values, self._min_rows)
         exact = ExactScale.over(0, 0) if self._exact else None
         decimals: int | None = 0
         low = high = 0.0
         spikes = np.empty(0)
         if n_values:
-            lowest, highest = self._lows.value(rank), self._highs.value(rank)
             encode: Callable[[Any], Floats] = lambda values: np.asarray(values, dtype=np.float64)  # noqa: E731
             if self._exact:
-                exact, decimals = self._scale(int(lowest), int(highest), n_values)
+                exact, decimals = self._scale(n_values)
+                low, high = exact.ends()
                 encode = exact.encode
             else:
                 decimals = self._precision.value
-            low, high = (float(encode(np.array([end]))[0]) for end in (lowest, highest))
+                low, high = self._float_range(n_values, decimals)
             sample = np.concatenate(self._sample)[np.concatenate(self._sample_valid)]
             spikes = find_spikes(encode(sample), sum(map(len, self._sample_valid)), self._min_rows)
             spikes = spikes[(spikes >= low) & (spikes <= high)]
@@ -207,19 +206,41 @@ class ContinuousFitter:
             return values.astype(self._line.to_pandas_dtype()).astype(np.float64)
         return values
 
-    def _scale(self, lowest: int, highest: int, n_values: int) -> tuple[ExactScale, int]:
+    def _scale(self, n_values: int) -> tuple[ExactScale, int]:
+        """How integers are encoded, over their protected range, and the decimals of encoded values."""
+        step, digits, zeros = 1, 0, 0
         if pa.types.is_temporal(self._line):
-            return ExactScale.over(lowest, highest, step=granularity(self._line, self._divisor)), 0
-        zeros = 0
-        if self._divisor and n_values >= ROWS_TO_TRUST_A_STEP and self._line != pa.uint64():
-            while self._divisor % 10 ** (zeros + 1) == 0:
-                zeros += 1
-        scale = self._line.scale if pa.types.is_decimal(self._line) else 0
-        if pa.types.is_decimal(self._line) and n_values < ROWS_TO_TRUST_A_STEP:
-            while self._divisor and zeros < scale and self._divisor % 10 ** (zeros + 1) == 0:
-                zeros += 1
+            step = granularity(self._line, self._divisor)
+        else:
+            digits = self._line.scale if pa.types.is_decimal(self._line) else 0
+            zeros = self._trailing_zeros(digits if n_values < ROWS_TO_TRUST_A_STEP else 18)
+        rank = lowest_rank(n_values, self._min_rows)
+        grid = step * 10**zeros  # every value is a multiple; the ends move inwards, and stay multiples
+        low, high = (int(end) for end in (self._lows.edge(rank), self._highs.edge(rank)))
+        inner_low, inner_high = (int(end) for end in (self._lows.next_edge(rank), self._highs.next_edge(rank)))
+        low = low + (inner_low - low) // 2 // grid * grid
+        high = high - (high - inner_high) // 2 // grid * grid
+        if low > high:
+            low = high = high + (low - high) // 2 // grid * grid
         base = 1 << 63 if self._line == pa.uint64() else 0
-        return ExactScale.over(lowest, highest, scale=10**scale, base=base), scale - zeros
+        return ExactScale.over(low, high, step=step, scale=10**digits, base=base), digits - zeros
+
+    def _trailing_zeros(self, most: int) -> int:
+        """How many decimal places all integers leave unused, at most `most`."""
+        zeros = 0
+        if self._line != pa.uint64():  # shifted integers do not show their zeros
+            while self._divisor and zeros < most and self._divisor % 10 ** (zeros + 1) == 0:
+                zeros += 1
+        return zeros
+
+    def _float_range(self, n_values: int, decimals: int | None) -> tuple[float, float]:
+        rank = lowest_rank(n_values, self._min_rows)
+        pairs = [(float(tail.edge(rank)), float(tail.next_edge(rank))) for tail in (self._lows, self._highs)]
+        ends = [one if one == other else one / 2 + other / 2 for one, other in pairs]
+        low, high = (float(end) for end in round_to(np.array(ends), decimals))
+        if low > high:
+            low = high = float(round_to(np.array([low / 2 + high / 2]), decimals)[0])
+        return low, high
 
 
 def _is_text(storage: pa.DataType) -> bool:

@@ -31,12 +31,23 @@ class Tail:
                 values = np.partition(values, len(values) - self._size)[-self._size :]
         self._kept = np.array(values)
 
-    def value(self, rank: int) -> float | int:
+    def edge(self, rank: int) -> Any:
         """The `rank`-th value from the end, from 1."""
+        return self._ordered()[rank - 1]
+
+    def next_edge(self, rank: int) -> Any:
+        """The same value where `rank` rows or more carry it, so that it tells of none of them; otherwise the next one.
+
+        The tail must have been kept to twice `rank`.
+        """
+        ordered = self._ordered()
+        shared = int((ordered == ordered[rank - 1]).sum()) >= rank
+        return ordered[rank - 1 if shared else min(rank, len(ordered) - 1)]
+
+    def _ordered(self) -> NDArray[Any]:
         assert self._kept is not None
-        ordered = np.sort(self._kept)
-        value: float | int = (ordered if self._smallest else ordered[::-1])[rank - 1].item()
-        return value
+        ordered: NDArray[Any] = np.sort(self._kept)
+        return ordered if self._smallest else ordered[::-1]
 
 
 class DecimalsSeen:
