@@ -35,14 +35,14 @@ def column_issues(facts: ColumnFacts, verdict: Verdict, profile: ColumnProfile) 
     yield from verdict.issues
     if kind == Kind.CONSTANT:
         yield warning("constant", name, "all rows have the same value; it is written as it is",
-                      "exclude it in columns.exclude if it is of no use")  # fmt: skip
+                      "exclude it in source.columns.exclude if it is of no use")  # fmt: skip
         return
     if profile.null_share >= MANY_NULLS:
         yield warning("many_nulls", name, f"{profile.null_share:.0%} of the rows have no value",
-                      "exclude it in columns.exclude if what is left is of no use")  # fmt: skip
+                      "exclude it in source.columns.exclude if what is left is of no use")  # fmt: skip
     if kind.is_modelled and facts.rows[0] >= NEARLY_CONSTANT * facts.rows.sum() and not facts.nulls:
         yield warning("nearly_constant", name, f"{facts.shares[0]:.2%} of the rows have the same value",
-                      "exclude it in columns.exclude if the others are of no interest")  # fmt: skip
+                      "exclude it in source.columns.exclude if the others are of no interest")  # fmt: skip
     if kind == Kind.CATEGORICAL:
         yield from _category_issues(facts)
     if is_text(facts.values.type) and kind in (Kind.CATEGORICAL, Kind.IDENTIFIER):
@@ -55,7 +55,7 @@ def column_issues(facts: ColumnFacts, verdict: Verdict, profile: ColumnProfile) 
 
 
 def _category_issues(facts: ColumnFacts) -> Iterator[Issue]:
-    text = f"declare it `text` in columns.types.{facts.name!r} if its values are not to be learned"
+    text = f"declare it `text` in source.columns.types ({facts.name!r}) if its values are not to be learned"
     if facts.distinct > MANY_CATEGORIES:
         yield warning("many_categories", facts.name, f"has {facts.distinct:,} categories: slow to learn, and the rare ones are lost",
                       f"{text}, or group them in the source")  # fmt: skip
@@ -135,4 +135,4 @@ def table_issues(duplicates: int, n_rows: int, together: list[tuple[str, ...]], 
                       "nothing to do where one event explains all of them")  # fmt: skip
     for name in revealing:
         yield warning("leak", name, f"tells the target {target!r} on its own",
-                      "exclude it in columns.exclude if it is not known when the target is to be predicted")  # fmt: skip
+                      "exclude it in source.columns.exclude if it is not known when the target is to be predicted")  # fmt: skip

@@ -83,7 +83,7 @@ def _verdict(facts: ColumnFacts, table: TableSchema, columns: Columns) -> Verdic
         return declared
     if facts.nulls == facts.n_rows:
         raise DataError(
-            f"{place}: holds only nulls; exclude it (columns.exclude) or declare it `constant` (columns.types), "
+            f"{place}: holds only nulls; exclude it (source.columns.exclude) or declare it `constant` (source.columns.types), "
             "and nulls are written"
         )
     return infer_kind(facts, table)
@@ -91,7 +91,9 @@ def _verdict(facts: ColumnFacts, table: TableSchema, columns: Columns) -> Verdic
 
 def _refuse_few_rows(table: TableSchema, n_rows: int) -> None:
     if not table.columns:
-        raise DataError(f"table {table.name!r}: has no columns; check columns.include and columns.exclude")
+        raise DataError(
+            f"table {table.name!r}: has no columns; check source.columns.include and source.columns.exclude"
+        )
     if n_rows < MIN_TABLE_ROWS:
         held = "no rows" if n_rows == 0 else "only 1 row" if n_rows == 1 else f"only {n_rows} rows"
         raise DataError(
@@ -113,7 +115,7 @@ def _refuse_unmodelled(table: TableSchema, profiles: list[ColumnProfile]) -> Non
         kinds = ", ".join(f"{profile.name!r} is {profile.kind}" for profile in profiles[:10])
         raise DataError(
             f"table {table.name!r}: no column can be learned ({kinds}); add columns with numbers, dates or categories, "
-            "or declare kinds in columns.types"
+            "or declare kinds in source.columns.types"
         )
 
 
@@ -125,7 +127,7 @@ def _key_issues(table: TableSchema, profiles: list[ColumnProfile]) -> Iterator[I
             yield Issue(
                 severity=Severity.ERROR, rule="key_repeats", column=profile.name,
                 message=f"the primary key has {profile.distinct:,} different values in {profile.n_rows:,} rows",
-                remedy="correct columns.primary_key; rows with the same key stay on the same side of the split",
+                remedy="correct source.columns.primary_key; rows with the same key stay on the same side of the split",
             )  # fmt: skip
 
 

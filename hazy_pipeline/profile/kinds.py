@@ -87,12 +87,15 @@ def _person(facts: ColumnFacts) -> Verdict | None:
     found = personal(facts)
     if not found:
         return None
-    override = f"declare another kind in columns.types.{facts.name!r} if this is wrong"
+    override = f"declare another kind in source.columns.types ({facts.name!r}) if this is wrong"
     if not found.strict and repeated_share(facts, NAME_ROWS) >= NAME_SHARE:
         message = (f"holds {found.what}, but {NAME_SHARE:.0%} of the rows or more share theirs with {NAME_ROWS} others: "
                    "learned as categories")  # fmt: skip
         issue = _issue(
-            facts, "personal", message, f"declare it `text` in columns.types.{facts.name!r} to keep the names out"
+            facts,
+            "personal",
+            message,
+            f"declare it `text` in source.columns.types ({facts.name!r}) to keep the names out",
         )
         return Verdict(Kind.CATEGORICAL, f"{found.what}, each carried by many rows", issues=(issue,))
     message = f"holds {found.what}: personal, so never learned value by value"
@@ -189,9 +192,7 @@ def _words(facts: ColumnFacts) -> Verdict:
     rows = MIN_ROWS if facts.distinct <= MANY_CATEGORIES else 2 * MIN_ROWS
     repeated = repeated_share(facts, rows)
     if repeated >= REPEATED_SHARE:
-        return Verdict(
-            Kind.CATEGORICAL, f"{facts.distinct} different values, nearly all of them in {rows} rows or more"
-        )
+        return Verdict(Kind.CATEGORICAL, f"{facts.distinct:,} different values that repeat")
     spaced, digits = _look(facts)
     if facts.n_valid >= 2 * facts.distinct and facts.distinct <= 50 and spaced < 0.5:
         return Verdict(Kind.CATEGORICAL, f"{facts.distinct} different short values that repeat")
@@ -201,8 +202,8 @@ def _words(facts: ColumnFacts) -> Verdict:
     issue = _issue(
         facts,
         "free_text",
-        f"texts that hardly repeat ({facts.distinct} different ones, {many:.0%} of the rows): replaced, never learned",
-        f"declare it `categorical` in columns.types.{facts.name!r} if its values are categories that may be shown",
+        f"texts that hardly repeat ({facts.distinct:,} different ones, {many:.0%} of the rows): replaced, never learned",
+        f"declare it `categorical` in source.columns.types ({facts.name!r}) if its values are categories that may be shown",
     )  # fmt: skip
     return Verdict(Kind.TEXT, "texts that hardly repeat", issues=(issue,))
 
@@ -219,7 +220,7 @@ def _look(facts: ColumnFacts) -> tuple[float, float]:
 
 def _dated_issues(facts: ColumnFacts, found: Dated) -> tuple[Issue, ...]:
     issues = []
-    place = f"columns.datetime_formats.{facts.name!r}"
+    place = f"source.columns.datetime_formats ({facts.name!r})"
     if found.rival:
         message = f"dates fit both {found.datetime_format} and {found.rival}; {found.datetime_format} is assumed"
         issues.append(_issue(facts, "ambiguous_dates", message, f"set {place}"))
