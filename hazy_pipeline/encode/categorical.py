@@ -57,6 +57,10 @@ class DiscreteEncoder(ColumnEncoder):
         result: Codes = codes.to_numpy(zero_copy_only=False)
         return result
 
+    def knows(self, array: pa.Array) -> bool:
+        """Whether all values, none of them null, are kept categories."""
+        return bool(pc.all(pc.is_in(without_nan(array), value_set=self._comparable)).as_py())
+
     def inverse_transform(self, codes: NDArray[Any], rng: np.random.Generator) -> pa.Array:
         """Codes, shape (n,) -> storage type; rare values are drawn from the kept categories by frequency."""
         indices = np.asarray(codes).astype(np.int32, copy=False)

@@ -1,0 +1,279 @@
+"""Gaussian copula: a distribution per column, and the correlation of their normal scores."""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
+from hazy_pipeline.encode.numeric import ContinuousEncoder
+from hazy_pipeline.encode.stream import RowSample
+from hazy_pipeline.encode.table import TableEncoder
+from hazy_pipeline.errors import ModelError
+from hazy_pipeline.search_spaces import GaussianCopulaSpace, Hyperparameters
+from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, Synthesizer
+from hazy_pipeline.synthesizers.gaussian_copula_condition import Condition, conditional_scores
+from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
+    CovarianceOfScores,
+    hermite_coefficients,
+    latent_correlation,
+    nearest_correlation,
+)
+from hazy_pipeline.synthesizers.gaussian_copula_families import best_family
+from hazy_pipeline.synthesizers.gaussian_copula_marginal import Cells, ContinuousCells, DiscreteCells, continuous_cells
+from hazy_pipeline.synthesizers.gaussian_copula_order import choose_orders, rows_for_ordering
+from hazy_pipeline.tables import Frames, Tables
+
+ARRAYS_FILE = "copula.npz"
+SAMPLE_ROWS = 500_000
+SAMPLE_CELLS = 8_000_000
+SCORES_AT_ONCE = 8_000_000  # bounds the memory of sampling and fitting; part of the format
+
+Encoded = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """One modelled column: its encoder, the grouping of its codes where it is discrete, and its cells."""
+
+    encoder: ContinuousEncoder | DiscreteEncoder
+    cells: Cells
+    grouping: CategoryGrouping | None = None
+
+    def locate(self, encoded: NDArray[Any]) -> NDArray[np.int64]:
+        """Encoded values, shape (n,) -> cells."""
+        if isinstance(self.cells, DiscreteCells):
+            assert self.grouping is not None
+            return self.cells.locate(self.grouping.group(encoded))
+        assert isinstance(self.cells, ContinuousCells)
+        return self.cells.locate(encoded)
+
+    def decode(self, z: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """Normal scores, shape (n,) -> encoded values."""
+        if isinstance(self.cells, DiscreteCells):
+            assert self.grouping is not None
+            return self.grouping.restore(self.cells.decode(z), rng)
+        assert isinstance(self.cells, ContinuousCells)
+        return self.cells.decode(z)
+
+
+class GaussianCopula(Synthesizer):
+    """Each column is a mixture of nulls, values that stand out and stretches in between, laid out on a line of normal
+    scores; the scores of all columns are jointly normal (Sklar 1959; Nelsen 2006, section 2.3).
+
+    Cost: fit O(n p^2) additions and O(p^3) once, n rows and p modelled columns, in two passes over the rows plus a
+    sample in memory; sampling O(p^2) multiplications and p table look-ups a row.
+    """
+
+    name: ClassVar[str] = "gaussian_copula"
+    format_version: ClassVar[int] = 1
+
+    encoder_: TableEncoder
+    marginals_: tuple[Marginal, ...]
+    correlation_: NDArray[np.float64]  # of normal scores, shape (n_modelled, n_modelled), positive definite
+    families_: dict[str, dict[str, Any]]  # parametric marginals: column -> family, parameters, distance
+    notes_: tuple[str, ...]  # what a person should know about the fit
+
+    @property
+    def _parameters(self) -> Hyperparameters:
+        return {name: limit.first for name, limit in GaussianCopulaSpace.limits.items()} | self.hyperparameters
+
+    def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
+        """Estimate each marginal, order categories, then the correlation of the normal scores of all rows."""
+        self.encoder_ = TableEncoder.fit(
+            self.table, lambda: train.batches(self.table.name), min_rows=self.min_rows, text=self.text,
+            random_state=self.random_state,
+        )  # fmt: skip
+        self.families_, self.notes_ = {}, ()
+        sample = self._sample_of(train)
+        marginals = [self._marginal(encoder, sample) for encoder in self._modelled()]
+        self.marginals_ = tuple(self._ordered(marginals, sample))
+        self.correlation_ = self._correlation(train)
+
+    def _modelled(self) -> Iterator[ContinuousEncoder | DiscreteEncoder]:
+        for encoder in self.encoder_.columns:
+            if isinstance(encoder, ContinuousEncoder | DiscreteEncoder):
+                yield encoder
+
+    def _sample_of(self, train: Tables) -> Encoded:
+        """A uniform sample of the encoded rows, whose size is bounded in rows and in cells."""
+        names = [encoder.name for encoder in self._modelled()]
+        sample = RowSample(min(SAMPLE_ROWS, SAMPLE_CELLS // max(len(names), 1)), self.random_state)
+        found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
+        for batch in train.batches(self.table.name):
+            taken = sample.take(batch.num_rows)
+            for name, values in self.encoder_.transform(batch).items():
+                found[name].append(values[taken])
+            kept = sample.overflow()
+            if kept is not None:
+                found = {name: [np.concatenate(parts)[kept]] for name, parts in found.items()}
+        kept = sample.overflow(final=True)
+        joined = {name: np.concatenate(parts) for name, parts in found.items()}
+        return joined if kept is None else {name: values[kept] for name, values in joined.items()}
+
+    def _marginal(self, encoder: ContinuousEncoder | DiscreteEncoder, sample: Encoded) -> Marginal:
+        parameters = self._parameters
+        if isinstance(encoder, DiscreteEncoder):
+            grouping = CategoryGrouping.fit(encoder.counts, int(parameters["max_categories"]))
+            return Marginal(encoder, DiscreteCells.of(grouping.group_counts, np.arange(grouping.n_groups)), grouping)
+        parametric = parameters["marginals"] == "parametric"
+        values = sample[encoder.name]
+        values = values[~np.isnan(values)]
+        cells = continuous_cells(
+            values, null_share=encoder.null_share, low=encoder.low, high=encoder.high,
+            n_cells=int(parameters["n_quantiles"]), min_rows=self.min_rows,
+            step=0.0 if encoder.decimals is None else 10.0**-encoder.decimals,
+            atoms=encoder.spikes if parametric else None,
+        )  # fmt: skip
+        return Marginal(encoder, self._parametric(encoder, cells, values) if parametric else cells)
+
+    def _parametric(self, encoder: ContinuousEncoder, cells: ContinuousCells,
+                    values: NDArray[np.float64]) -> ContinuousCells:  # fmt: skip
+        """The same cells with the ends of their stretches from the best family; nothing to do without stretches."""
+        values = values[~np.isin(values, encoder.spikes)]
+        if not (cells.low < cells.high).any() or encoder.low >= encoder.high:
+            return cells
+        place = f"table {self.table.name!r}, column {encoder.name!r}"
+        rng = np.random.default_rng(self.random_state)
+        fitted = best_family(values, encoder.low, encoder.high, place=place, rng=rng)
+        self.families_[encoder.name] = fitted.to_json()
+        self.notes_ += tuple(f"column {encoder.name!r}: {reason}" for reason in fitted.excluded)
+        return cells.with_quantiles(fitted.quantile, encoder.low, encoder.high)
+
+    def _ordered(self, marginals: Sequence[Marginal], sample: Encoded) -> list[Marginal]:
+        if not marginals:
+            return []
+        n_discrete = sum(marginal.grouping is not None for marginal in marginals)
+        n_rows = rows_for_ordering(len(marginals), n_discrete)
+        stride = -(-len(sample[marginals[0].encoder.name]) // n_rows)
+        observed: list[NDArray[Any]] = []
+        for marginal in marginals:
+            values = sample[marginal.encoder.name][::stride]
+            observed.append(values if marginal.grouping is None else marginal.grouping.group(values))
+        counts = [None if marginal.grouping is None else marginal.grouping.group_counts for marginal in marginals]
+        ordered = choose_orders([marginal.cells for marginal in marginals], observed, counts)
+        return [Marginal(marginal.encoder, cells, marginal.grouping)
+                for marginal, cells in zip(marginals, ordered, strict=True)]  # fmt: skip
+
+    def _correlation(self, train: Tables) -> NDArray[np.float64]:
+        n_columns = len(self.marginals_)
+        if not n_columns:
+            return np.eye(0)
+        covariance = CovarianceOfScores(n_columns)
+        for batch in train.batches(self.table.name, batch_rows=max(1, min(BLOCK_ROWS, SCORES_AT_ONCE // n_columns))):
+            encoded = self.encoder_.transform(batch)
+            scores = np.empty((n_columns, batch.num_rows))
+            for i, marginal in enumerate(self.marginals_):
+                scores[i] = marginal.cells.scores[marginal.locate(encoded[marginal.encoder.name])]
+            covariance.update(scores)
+        coefficients = np.stack([hermite_coefficients(marginal.cells) for marginal in self.marginals_])
+        correlation = latent_correlation(covariance.result(), coefficients)
+        shrinkage = float(self._parameters["shrinkage"])
+        correlation = (1 - shrinkage) * correlation + shrinkage * np.eye(n_columns)
+        return nearest_correlation(correlation)
+
+    @cached_property
+    def _root(self) -> NDArray[np.float32]:
+        return np.linalg.cholesky(self.correlation_).astype(np.float32)
+
+    def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+        n_columns = len(self.marginals_)
+        chunk = max(1, SCORES_AT_ONCE // max(n_columns, 1))
+        parts: dict[str, list[NDArray[Any]]] = {marginal.encoder.name: [] for marginal in self.marginals_}
+        for begin in range(0, max(n_rows, 1), chunk):
+            size = min(chunk, n_rows - begin)
+            scores = self._root @ rng.standard_normal((n_columns, size), dtype=np.float32)
+            for marginal, z in zip(self.marginals_, scores, strict=True):
+                parts[marginal.encoder.name].append(marginal.decode(z, rng))
+        encoded = {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
+        return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
+
+    def sample_conditional(self, n_rows: int, where: dict[str, Any], *, random_state: int = 0) -> Frames:
+        """`n_rows` rows that have the values of `where` (column -> value; None for null), without rejection.
+
+        Values inside a stretch fix the column's normal score; categories, nulls and values that stand out only say in
+        which cell it lies, and are drawn there. The rest follows from the conditional normal distribution. Raises
+        ModelError for columns that are not modelled and for values that the model does not know.
+        """
+        conditions = {self._index(name): self._condition(self._index(name), value) for name, value in where.items()}
+        batches = []
+        for block, start in enumerate(range(0, max(n_rows, 1), BLOCK_ROWS)):
+            rng = np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(block,)))
+            size = min(BLOCK_ROWS, n_rows - start)
+            scores = conditional_scores(self.correlation_, conditions, size, rng)
+            encoded = {}
+            for i, (marginal, z) in enumerate(zip(self.marginals_, scores, strict=True)):
+                if i in conditions:
+                    encoded[marginal.encoder.name] = np.repeat(conditions[i].encoded, size)
+                else:
+                    encoded[marginal.encoder.name] = marginal.decode(z, rng)
+            batches.append(self.encoder_.inverse_transform(encoded, n_rows=size, start=start, rng=rng))
+        return {self.table.name: pa.Table.from_batches(batches)}
+
+    def _index(self, name: str) -> int:
+        names = [marginal.encoder.name for marginal in self.marginals_]
+        if name not in names:
+            raise ModelError(f"column {name!r} is not modelled, so no rows can be drawn for its values; modelled are "
+                             f"{', '.join(names)}")  # fmt: skip
+        return names.index(name)
+
+    def _condition(self, index: int, value: Any) -> Condition:
+        marginal = self.marginals_[index]
+        encoder = marginal.encoder
+        return Condition.of(marginal.cells, encoder, value, marginal.grouping)
+
+    def _save(self, folder: Path) -> dict[str, Any]:
+        arrays: dict[str, NDArray[Any]] = {"correlation": self.correlation_}
+        cells = [marginal.cells for marginal in self.marginals_]
+        arrays["sizes"] = np.array([len(cell.masses) for cell in cells], dtype=np.int64)
+        arrays["masses"] = _joined([cell.masses for cell in cells])
+        arrays["low"] = _joined([cell.low for cell in cells if isinstance(cell, ContinuousCells)])
+        arrays["high"] = _joined([cell.high for cell in cells if isinstance(cell, ContinuousCells)])
+        arrays["order"] = _joined([cell.order for cell in cells if isinstance(cell, DiscreteCells)]).astype(np.int64)
+        np.savez(folder / ARRAYS_FILE, allow_pickle=False, **arrays)
+        return {
+            "encoder": self.encoder_.to_json(),
+            "groupings": [marginal.grouping.to_json() if marginal.grouping else None for marginal in self.marginals_],
+            "families": self.families_,
+            "notes": list(self.notes_),
+        }
+
+    def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None:
+        arrays = _read_arrays(folder / ARRAYS_FILE)
+        self.encoder_ = TableEncoder.from_json(state["encoder"])
+        self.families_, self.notes_ = state["families"], tuple(state["notes"])
+        self.correlation_ = arrays["correlation"]
+        marginals = []
+        mass_at = continuous_at = discrete_at = 0
+        modelled = zip(self._modelled(), state["groupings"], arrays["sizes"].tolist(), strict=True)
+        for encoder, grouping, size in modelled:
+            masses = arrays["masses"][mass_at : mass_at + size]
+            mass_at += size
+            if grouping is None:
+                part = slice(continuous_at, continuous_at + size)
+                marginals.append(Marginal(encoder, ContinuousCells(masses, arrays["low"][part], arrays["high"][part])))
+                continuous_at += size
+            else:
+                order = arrays["order"][discrete_at : discrete_at + size]
+                cells = DiscreteCells(masses, order)
+                marginals.append(Marginal(encoder, cells, CategoryGrouping.from_json(grouping)))
+                discrete_at += size
+        self.marginals_ = tuple(marginals)
+
+
+def _joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(arrays) if arrays else np.empty(0)
+
+
+def _read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{file}: missing or damaged ({error}); register the model again") from error
