@@ -13,7 +13,7 @@ from hazy_pipeline.schema import Kind, TableSchema
 MIN_ROWS = 5  # a group of fewer real rows is not shown
 MAX_BARS = 24
 MAX_CATEGORIES = 8
-SPIKE = 0.3  # a number that this share of rows carries is told apart from the histogram, which it would flatten
+SPIKE = 0.3  # a number that this share of rows carries, and no other nearly so, would flatten the histogram: told apart
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _categories(real: pa.ChunkedArray, synthetic: pa.ChunkedArray) -> tuple[Bar,
     rest = [sum(n for v, n in counts.items() if v is not None and v not in shown) for counts in counted]
     if any(rest):
         others = len({v for v in counted[0] if v is not None} - set(shown))
-        bars.append(_bar(f"{others:,} others" if others else "others", rest[0], rest[1], *sizes))
+        bars.append(_bar(f"{others:,} other{'s' * (others > 1)}" if others else "others", rest[0], rest[1], *sizes))
     nulls = [counts.get(None, 0) for counts in counted]
     if any(nulls):
         bars.append(_bar("null", nulls[0], nulls[1], *sizes))
@@ -91,7 +91,7 @@ def _histogram(name: str, kind: Kind, overlap: float, real: Floats, synthetic: F
     real, synthetic = real[~np.isnan(real)], synthetic[~np.isnan(synthetic)]
     spike = None
     values, counts = np.unique(real, return_counts=True)
-    if len(values) > 12 and counts.max() >= max(SPIKE * sizes[0], MIN_ROWS):
+    if len(values) > 12 and counts.max() >= max(SPIKE * sizes[0], MIN_ROWS, 3 * np.partition(counts, -2)[-2]):
         value = values[counts.argmax()]
         spike = _bar(_written(float(value), kind, 0), int(counts.max()), int((synthetic == value).sum()), *sizes)
         real, synthetic = real[real != value], synthetic[synthetic != value]
@@ -123,7 +123,7 @@ def _edges(real: Floats, kind: Kind) -> tuple[Floats, bool]:
     step = (high - low) / n_bars
     power = 10.0 ** np.floor(np.log10(step))
     step = float(next(m for m in (1, 2, 2.5, 5, 10) if m * power >= step) * power)
-    if kind is Kind.INTEGER:
+    if (real == np.round(real)).all():  # else some bars would hold more whole numbers than others
         step = max(round(step), 1)
     first = np.floor(low / step) * step
     count = int(np.clip(np.ceil((high - first) / step + 1e-9), 1, 2 * MAX_BARS))
@@ -139,8 +139,7 @@ def _round(value: float, *, down: bool) -> float:
 def _written(value: float, kind: Kind, step: float) -> str:
     """An edge as a person writes it; dates as coarse as their step."""
     if kind in (Kind.DATE, Kind.DATETIME):
-        seconds = value * 86_400 if kind is Kind.DATE else value
-        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=float(seconds))
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=float(value))
         return moment.strftime("%Y-%m-%d %H:%M" if kind is Kind.DATETIME and 0 < step < 86_400 else "%Y-%m-%d")
     if kind is Kind.TIME:
         return f"{int(value) // 3600:02d}:{int(value) % 3600 // 60:02d}"

@@ -31,7 +31,7 @@ def customary(metric: Metric) -> str:
     if metric.name in ("detection", "membership"):
         return f"AUC {metric.raw:.3f}, 0.5 is best"
     if metric.name == "utility":
-        return f"AUC or R² {metric.raw:.3f}"
+        return f"{metric.scale or 'score'} {metric.raw:.3f}"
     if metric.name == "dcr_share":
         return f"{metric.raw:.1%} nearer to training rows, 50% is best"
     if metric.name == "exact_copies":

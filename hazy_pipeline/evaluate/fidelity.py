@@ -66,6 +66,7 @@ def detection(rows: Rows) -> Metric | None:
         value=1 - 2 * max(auc - 0.5, 0.0),
         standard_error=2 * standard_error(np.concatenate(influences)),
         raw=auc,
+        scale="AUC",
         description="How hard it is for a trained classifier to tell synthetic rows from unseen real ones.",
     )
 

@@ -47,7 +47,7 @@ def _scores(evaluation: Evaluation, limit: Evaluation) -> "Figure":
     axes.plot([v for _, v in limits], [p for p, _ in limits], "|", color=LIMIT, ms=16, mew=2, label="real data")
     axes.set_yticks(places, [label(m) for m in metrics])
     axes.set_xlim(0, 1.02)
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title("Scores, 1 is best", loc="left")
     return figure
@@ -79,7 +79,8 @@ def _panel(axes: Any, distribution: Distribution) -> None:
         axes.barh(places + 0.2, synthetic, height=0.4, color=SYNTHETIC)
         axes.set_yticks(places, [_safe(bar.label)[:14] for bar in distribution.bars])
         axes.invert_yaxis()
-    axes.set_title(_safe(distribution.name)[:30], fontsize=9, loc="left")
+    without = f" (without {distribution.spike.label})" if distribution.spike else ""
+    axes.set_title(_safe(distribution.name)[:30] + without, fontsize=9, loc="left")
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -88,6 +88,7 @@ def membership(rows: Rows) -> Metric | None:
         value=1 - 2 * max(auc - 0.5, 0.0),
         standard_error=2 * auc_null_error(len(near.train_to_synthetic), distance),
         raw=auc,
+        scale="AUC",
         description="How hard it is to find out, from the synthetic rows, whether a person's row was learned from.",
     )
 

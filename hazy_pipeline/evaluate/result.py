@@ -19,6 +19,7 @@ class Metric(BaseModel):
     value: float  # in [0, 1], 1 is best
     standard_error: float = 0.0
     raw: float | None = None  # the number in its customary scale, such as an AUC
+    scale: str = ""  # what the raw number is: "AUC", "R²"
     description: str = ""  # one sentence for a reader of the report
 
 

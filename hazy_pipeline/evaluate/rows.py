@@ -36,7 +36,7 @@ class Bins:
 class Rows:
     """Synthetic, training and reference rows as float64 matrices (rows, columns) of the modelled columns.
 
-    Continuous columns hold their numbers (dates as days, times as seconds), discrete ones codes from 0, the commonest
+    Continuous columns hold their numbers (dates and times in seconds), discrete ones codes from 0, the commonest
     real category first; null is NaN. `n_codes` is 0 for continuous columns. `target` is a column's position or None.
     """
 
@@ -171,7 +171,7 @@ def _codes(parts: list[pa.ChunkedArray]) -> tuple[list[Floats], int]:
 
 
 def _numbers(column: pa.ChunkedArray, described: Column) -> Floats:
-    """float64 with NaN for null: dates as days since 1970, timestamps and times as seconds."""
+    """float64 with NaN for null: dates and timestamps as seconds since 1970, times as seconds."""
     storage, scale = column.type, 1.0
     if pa.types.is_null(storage):
         return np.full(len(column), np.nan)
@@ -182,7 +182,7 @@ def _numbers(column: pa.ChunkedArray, described: Column) -> Floats:
         moments = pd.to_datetime(text, format=described.datetime_format, errors="coerce", utc=True)
         column, storage = pa.chunked_array([pa.Array.from_pandas(moments)]), pa.timestamp("us", "UTC")
     if pa.types.is_date(storage):
-        column = pc.cast(pc.cast(column, pa.date32()), pa.int32())
+        column, scale = pc.cast(pc.cast(column, pa.date32()), pa.int32()), 86_400.0
     elif pa.types.is_timestamp(storage):
         column, scale = pc.cast(pc.cast(column, pa.timestamp("us", storage.tz), safe=False), pa.int64()), 1e-6
     elif pa.types.is_time(storage):

@@ -24,7 +24,7 @@ def draw(distribution: Distribution) -> Markup:
 def heat_map(values: np.ndarray, names: Sequence[str], *, labels: bool = True) -> Markup:
     """A square matrix of values in [-1, 1]: stronger colour for larger ones, another hue below zero."""
     n = len(names)
-    cell = float(np.clip(330 / max(n, 1), 8, 26))
+    cell = float(np.clip(330 / max(n, 1), 12, 26))
     margin = min(7 * max((len(_short(name)) for name in names), default=0), 110) if labels else 0
     size = margin + n * cell
     parts = [_open(size, size, "heat map of associations", "heat")]

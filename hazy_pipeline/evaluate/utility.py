@@ -18,15 +18,16 @@ def utility(rows: Rows) -> Metric | None:
     """Train on synthetic, test on unseen real rows, relative to training on the real training rows.
 
     Esteban, Hyland and Rath 2017 ("TSTR"), with boosted trees. Classes: (AUC - 1/2) / (AUC of real - 1/2), the AUC
-    one-versus-rest and averaged for several classes; numbers: R2 / R2 of real; both within [0, 1]. Without a target, the
-    mean over up to five columns that the others say something about. raw: the AUC or R2 itself (mean over the columns).
+    one-versus-rest and averaged for several classes; numbers: R2 / R2 of real, of values kept within the real 1st and 99th
+    percentile, for a few far outliers would decide it; both within [0, 1]. Without a target, the mean over up to five columns that the others say something about. raw: the AUC or R2 itself (mean over the columns).
     None where not even real rows predict better than chance.
     """
     targets, trees = ([rows.target], TREES) if rows.target is not None else (informative_columns(rows), FEWER_TREES)
-    ratios, raws, errors = [], [], []
+    used, ratios, raws, errors = [], [], [], []
     for target in targets:
         score = _relative_score(rows, target, trees)
         if score is not None:
+            used.append(target)
             ratios.append(score[0])
             raws.append(score[1])
             errors.append(score[2])
@@ -40,6 +41,7 @@ def utility(rows: Rows) -> Metric | None:
         # the columns are predicted for the same rows, so their errors may all point the same way
         standard_error=float(np.mean(errors)),
         raw=float(np.mean(raws)),
+        scale=" and ".join(sorted({"AUC" if rows.discrete[target] else "R²" for target in used})),
         description=f"How well a model trained on synthetic rows predicts {of} of unseen real rows, relative to "
         "one trained on real rows.",
     )
@@ -64,7 +66,7 @@ def _relative_score(rows: Rows, target: int, trees: int) -> tuple[float, float, 
     test_y = rows.reference[:, target]
     classes = _classes(rows, target) if rows.discrete[target] else 0
     keep = ~np.isnan(test_y)
-    if keep.sum() < 2 or classes == 1:
+    if keep.sum() < 2 or classes == 1 or np.isnan(rows.train[:, target]).all():
         return None
     results = []
     for x in (rows.synthetic, rows.train):
@@ -93,6 +95,9 @@ def _score(x: Floats, test: Floats, target: int, rows: Rows, classes: int, trees
     y, test_y = x[:, target], test[:, target]
     if classes:
         y, test_y = np.minimum(y, classes - 1), np.minimum(test_y, classes - 1)
+    else:
+        low, high = np.nanquantile(rows.train[:, target], [0.01, 0.99])
+        y, test_y = np.clip(y, low, high), np.clip(test_y, low, high)
     known = ~np.isnan(y)
     y = y[known]
     if len(np.unique(y)) < 2:  # nothing to learn: as good as guessing
