@@ -78,6 +78,6 @@ class Layout:
         """The most likely state of every block: int32 (batch, blocks)."""
         states = torch.empty(len(logits), len(self.sizes), dtype=torch.int32, device=logits.device)
         for start, count, size, blocks in self.groups:
-            cells = logits[:, start : start + count * size].unflatten(1, (count, size))
+            cells = logits[:, start : start + count * size].reshape(len(logits), count, size)
             states[:, list(blocks)] = cells.argmax(-1).int()
         return states

@@ -48,7 +48,8 @@ class Mixture:
         """A mode for every value, drawn by the modes' responsibilities for it (section 4.2, step 3)."""
         log = _log_densities(values, self.weights, self.means, self.stds)
         log += rng.gumbel(size=log.shape)
-        return log.argmax(axis=1).astype(np.int32)
+        modes: NDArray[np.int32] = log.argmax(axis=1).astype(np.int32)
+        return modes
 
     def normalise(self, values: Floats, modes: NDArray[np.int32]) -> NDArray[np.float32]:
         """The place of each value inside its mode, in [-1, 1]."""

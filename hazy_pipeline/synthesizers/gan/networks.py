@@ -18,7 +18,7 @@ class Residual(nn.Module):
         self.norm = nn.BatchNorm1d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([functional.relu(self.norm(self.linear(x))), x], dim=1)
+        return torch.cat([x, functional.relu(self.norm(self.linear(x)))], dim=1)
 
 
 class Generator(nn.Module):
@@ -73,7 +73,7 @@ def draw_rows(logits: Tensor, layout: Layout, generator: torch.Generator) -> Ten
     states = (states + gumbel(states.shape, generator, states.device)) / TEMPERATURE
     for start, count, size, _ in layout.groups:
         start -= layout.n_places
-        soft = states[:, start : start + count * size].unflatten(1, (count, size)).softmax(-1)
+        soft = states[:, start : start + count * size].reshape(len(states), count, size).softmax(-1)
         hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
         parts.append((hard - soft.detach() + soft).flatten(1))
     return torch.cat(parts, dim=1)

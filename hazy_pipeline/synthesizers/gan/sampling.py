@@ -68,7 +68,7 @@ class Sampler:
     def _logits(self, conditions: Tensor, generator: torch.Generator) -> Tensor:
         n = len(conditions)
         inputs = torch.empty(n, self.latent + self.depth * self.width)
-        inputs[:, : self.latent].normal_(generator=generator)
+        inputs[:, : self.latent] = torch.empty(n, self.latent).normal_(generator=generator)
         for i in range(self.depth):
             seen = self.latent + i * self.width
             hidden = torch.addmm(self.lookup[i][conditions], inputs[:, :seen], self.dense[i])

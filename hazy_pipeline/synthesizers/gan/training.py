@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from hazy_pipeline.synthesizers.gan.checkpoint import (
@@ -43,7 +44,7 @@ class Settings:
     pac: int
 
 
-class GanTraining(pl.LightningModule):  # type: ignore[misc]
+class GanTraining(pl.LightningModule):
     """Wasserstein training with gradient penalty of a conditional generator against a packed critic.
 
     As Xu et al. 2019, section 4.4, except that
@@ -100,7 +101,7 @@ class GanTraining(pl.LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         """One update of the critic, then one of the generator, with the same drawn rows."""
-        by_generator, by_critic = self.optimizers()
+        by_generator, by_critic = self._both_optimizers()
         self._schedule(by_generator, by_critic)
         vectors, cells, rows = self.conditions.draw(self.batch_rows, self.random)
         drawn = draw_rows(self._logits(self.generator, vectors, cells), self.layout, self.random)
@@ -122,6 +123,11 @@ class GanTraining(pl.LightningModule):  # type: ignore[misc]
         self.critic.requires_grad_(True)
         self._move_average()
 
+    def _both_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
+        both = self.optimizers()
+        assert isinstance(both, list)
+        return both[0], both[1]
+
     def on_train_epoch_end(self) -> None:
         self.after_epoch()
 
@@ -137,7 +143,7 @@ class GanTraining(pl.LightningModule):  # type: ignore[misc]
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs."""
-        by_generator, by_critic = self.optimizers()
+        by_generator, by_critic = self._both_optimizers()
         return {
             **module_tensors("generator", self.generator),
             **module_tensors("critic", self.critic),
@@ -148,7 +154,7 @@ class GanTraining(pl.LightningModule):  # type: ignore[misc]
         }
 
     def _restore(self, tensors: dict[str, Tensor]) -> None:
-        by_generator, by_critic = self.optimizers()
+        by_generator, by_critic = self._both_optimizers()
         for name, module in (("generator", self.generator), ("critic", self.critic), ("average", self.average)):
             restore_module(name, module, tensors)
         restore_optimizer("by_generator", by_generator.optimizer, tensors)
@@ -180,7 +186,8 @@ class GanTraining(pl.LightningModule):  # type: ignore[misc]
         weight = torch.rand(packs[0], 1, 1, generator=self.random, device=self.device)
         between = torch.lerp(real.view(packs), fake.view(packs), weight).flatten(0, 1).requires_grad_()
         (gradient,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
-        return PENALTY * ((gradient.reshape(packs[0], -1).norm(dim=1) - 1) ** 2).mean()
+        penalty: Tensor = PENALTY * ((gradient.reshape(packs[0], -1).norm(dim=1) - 1) ** 2).mean()
+        return penalty
 
     @torch.no_grad()
     def _move_average(self) -> None:

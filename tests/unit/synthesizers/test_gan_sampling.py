@@ -1,0 +1,54 @@
+"""The sampler that stands for the trained generator."""
+
+import numpy as np
+import torch
+
+from hazy_pipeline.synthesizers.gan.layout import Layout
+from hazy_pipeline.synthesizers.gan.networks import Generator
+from hazy_pipeline.synthesizers.gan.sampling import Sampler
+
+
+def trained(layout: Layout, depth: int) -> Generator:
+    torch.manual_seed(0)
+    network = Generator(layout, latent_dim=6, width=16, depth=depth)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.norm.running_mean.normal_()
+            layer.norm.running_var.uniform_(0.5, 2)
+            layer.norm.weight.uniform_(0.5, 2)
+            layer.norm.bias.normal_()
+    return network.eval()
+
+
+def test_folded_weights_give_the_networks_own_logits():
+    layout = Layout(2, (3, 9, 4, 2), 2)
+    for depth in (1, 2, 3):
+        network = trained(layout, depth)
+        sampler = Sampler(layout, network.state_dict(), [np.array([5, 5, 5, 5]), np.array([1, 3])])
+        conditions = torch.randint(0, 6, (50,))
+        noise = torch.empty(50, 6).normal_(generator=torch.Generator().manual_seed(4))
+        expected = network(noise, torch.nn.functional.one_hot(conditions, 6).float())
+        logits = sampler._logits(conditions, torch.Generator().manual_seed(4))
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_conditions_follow_the_frequencies_and_hold():
+    layout = Layout(0, (3, 2), 2)
+    network = trained(layout, 1)
+    with torch.no_grad():
+        network.head.weight.zero_()
+        network.head.bias.zero_()  # what is not conditioned is drawn uniformly
+    sampler = Sampler(layout, network.state_dict(), [np.array([80, 20, 0]), np.array([10, 90])])
+    states, places = sampler.draw(40_000, np.random.default_rng(0))
+    assert places.shape == (40_000, 0)
+    expected = (np.array([0.8, 0.2, 0]) + 1 / 3) / 2
+    np.testing.assert_allclose(np.bincount(states[:, 0]) / 40_000, expected, atol=0.01)
+    np.testing.assert_allclose(np.bincount(states[:, 1]) / 40_000, (np.array([0.1, 0.9]) + 0.5) / 2, atol=0.01)
+
+
+def test_without_discrete_columns_there_are_no_conditions():
+    layout = Layout(2, (3, 2), 0)
+    sampler = Sampler(layout, trained(layout, 2).state_dict(), [])
+    states, places = sampler.draw(5000, np.random.default_rng(0))
+    assert states.shape == (5000, 2)
+    assert np.abs(places).max() <= 1
