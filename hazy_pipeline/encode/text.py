@@ -257,7 +257,8 @@ def _placeholders(lengths: Integers, start: int) -> pa.Array:
     room = lengths - pc.utf8_length(heads).to_numpy(zero_copy_only=False)
     repeats = np.clip(room // len(" text"), 0, None)
     fillers = pa.array([" text" * times for times in range(int(repeats.max(initial=0)) + 1)], pa.large_string())
-    return pc.binary_join_element_wise(heads.cast(pa.large_string()), fillers.take(pa.array(repeats)), "")
+    heads, nothing = heads.cast(pa.large_string()), pa.scalar("", pa.large_string())
+    return pc.binary_join_element_wise(heads, fillers.take(pa.array(repeats)), nothing)
 
 
 def _random_words(counts: Integers, rng: np.random.Generator) -> pa.Array:
