@@ -46,6 +46,6 @@ if [ ! -x .venv/bin/python ] || ! is_3_11 .venv/bin/python; then
 fi
 rm -f "$stamp"
 # One pip command, so that nothing else can pull in another torch first.
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock "$torch"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+.venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --requirement requirements.lock "$torch"
+.venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --editable .
 printf '%s' "$made_from" >"$stamp"
