@@ -1,6 +1,9 @@
 """Dates and times that the source keeps as text: which strptime format they follow."""
 
+import re
+from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +28,7 @@ _FORMATS = (
     "%Y-%m-%d %H:%M:%SZ", "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%d %H:%M:%S.%f%z", "%Y%m%d", "%Y%m%dT%H%M%S", "%Y%m%d%H%M%S", "%Y-%m",
     "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S %z",
 )  # fmt: skip
-_LOOKS_DATED = r"^\s*[\w,]{1,10}([\s./:T+-]+[\w,]{1,5}){1,8}\s*$|^\d{8}(T?\d{6})?$"
+_EXAMPLE = datetime(2000, 1, 1, tzinfo=UTC)
 _ORDERED_SHARE = 0.98
 
 
@@ -51,9 +54,11 @@ def dated(facts: ColumnFacts) -> Dated | None:
     a guess, and `rival` says so.
     """
     probe = facts.values.slice(0, _PROBE)
-    if not len(probe) or float(pc.mean(pc.match_substring_regex(probe, _LOOKS_DATED)).as_py() or 0) < 0.9:
+    if not len(probe) or float(pc.mean(pc.match_substring_regex(probe, r"\d")).as_py() or 0) < 0.9:
         return None
-    names = [f for f in (*_FORMATS, *_CLOCKS) if np.isfinite(texts_as_seconds(probe, f)).mean() >= 0.9]
+    frames = Counter(_frame(text) for text in probe.to_pylist())
+    formats = [f for f in (*_FORMATS, *_CLOCKS) if frames[_frame(_EXAMPLE.strftime(f))] >= 0.5 * len(probe)]
+    names = [f for f in formats if np.isfinite(texts_as_seconds(probe, f)).mean() >= 0.9]
     readings = {f: texts_as_seconds(facts.values, f) for f in names}
     shares = {f: float(facts.shares[np.isfinite(seconds)].sum()) for f, seconds in readings.items()}
     best = max(shares.values(), default=0.0)
@@ -65,6 +70,11 @@ def dated(facts: ColumnFacts) -> Dated | None:
     chosen, rival = _most_plausible(facts, {f: readings[f] for f in fitting})
     unreadable = float(facts.shares[np.isnan(readings[chosen])].sum())
     return Dated(kind_of_format(chosen), chosen, unreadable, rival)
+
+
+def _frame(text: str) -> str:
+    """What lies between the words of a text, so that most formats need not be tried: `1.2.2020 12:30` is `x.x.x x:x`."""
+    return re.sub(r"\w+", "x", re.sub(r"[+-](\d{2}:?\d{2})$", "+0", text.strip()))
 
 
 def _plausible(datetime_format: str, seconds: Floats) -> bool:
