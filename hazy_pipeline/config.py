@@ -106,6 +106,12 @@ class Tuning(_Section):
     max_rows: int = Field(50_000, ge=100, description="A trial is fitted on a sample of at most this many rows")
 
 
+class Training(_Section):
+    """The final training of the winner."""
+
+    seconds: int = Field(3_600, ge=5, le=60 * 86_400, description="A training by epochs ends then and keeps its best")
+
+
 class Watch(_Section):
     """The new-data sensor."""
 
@@ -165,6 +171,7 @@ class GeneratorConfig(_Section):
         description="Which families may be tried, each with bounds for its parameters",
     )
     tuning: Tuning = Tuning()
+    training: Training = Training()
     schedule: str | None = Field("0 3 * * *", description="Cron; null retrains on new data or by hand only")
     watch: Watch = Watch()
     split: Split = Split()
@@ -234,7 +241,8 @@ class GeneratorConfig(_Section):
     def digest(self) -> str:
         """Changes when anything does that the trained model depends on."""
         inputs = self.model_dump(
-            mode="json", include={"source", "use_case", "target", "candidates", "tuning", "split", "privacy", "seed"}
+            mode="json",
+            include={"source", "use_case", "target", "candidates", "tuning", "training", "split", "privacy", "seed"},
         )
         return digest(inputs)
 

@@ -91,7 +91,7 @@ def _text(name: str, source: dict[str, object], target: str | None) -> str:
         {"source": source},
         {"use_case": "analysis", **({"target": target} if target else {})},
         {"candidates": list(GeneratorConfig.model_fields["candidates"].get_default(call_default_factory=True))},
-        {"tuning": {"trials": 12, "seconds": 120}},
+        {"tuning": {"trials": 12, "seconds": 120}, "training": {"seconds": 120}},
         {"schedule": "0 3 * * *"},
         {"watch": {"every_seconds": 300}},
         {"output": {"rows": 1000}},

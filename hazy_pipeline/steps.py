@@ -232,7 +232,8 @@ def train(run: Run) -> Json:
     run = pinned(run)
     config = run.config
     winner = run.outputs("select")["winner"]
-    inputs = {"winner": winner, "profile": run.upstream("profile"), "seed": config.seed}
+    inputs = {"winner": winner, "profile": run.upstream("profile"), "seed": config.seed,
+              "training": config.training.model_dump()}  # fmt: skip
 
     def make(folder: UPath) -> Json:
         from hazy_pipeline.train.fit import fit_and_save
@@ -246,7 +247,7 @@ def train(run: Run) -> Json:
         with folder_to_write(folder / "model") as model:
             seconds = fit_and_save(
                 winner["candidate"], winner["hyperparameters"], run.split("train").schema, run.split("train"),
-                run.split("validation"), into=model, checkpoints=run.checkpoints,
+                run.split("validation"), into=model, checkpoints=run.checkpoints, seconds=config.training.seconds,
                 random_state=seed_of(config.seed, "train"), min_rows=config.privacy.min_rows, text=config.privacy.text,
                 on_epoch=on_epoch,
             )  # fmt: skip

@@ -7,22 +7,29 @@ from pathlib import Path
 from hazy_pipeline.schema import DatasetSchema
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.synthesizers import synthesizer_class
-from hazy_pipeline.synthesizers.base import ignore_epoch
+from hazy_pipeline.synthesizers.base import StopFitting, ignore_epoch
 from hazy_pipeline.tables import Tables
 
 
 def fit_and_save(candidate: str, hyperparameters: Hyperparameters, schema: DatasetSchema, train: Tables, validation: Tables,
-                 *, into: Path, checkpoints: Path | None, random_state: int, min_rows: int, text: str,
+                 *, into: Path, checkpoints: Path | None, seconds: float, random_state: int, min_rows: int, text: str,
                  on_epoch: Callable[[int, float], None] = ignore_epoch) -> float:  # fmt: skip
     """Fit the chosen configuration and save it into `into`; returns the seconds of the fit.
 
+    `seconds`: a training by epochs ends after that long and keeps the best it has. `on_epoch` follows it.
     `checkpoints` outlives a killed attempt, so that the next one goes on where it stopped.
     """
     synthesizer = synthesizer_class(candidate)(
         schema, random_state=random_state, min_rows=min_rows, text=text, **hyperparameters
     )
     began = time.perf_counter()
-    synthesizer.fit(train, validation=validation, on_epoch=on_epoch, checkpoints=checkpoints)
-    seconds = time.perf_counter() - began
+
+    def follow(epoch: int, loss: float) -> None:
+        on_epoch(epoch, loss)
+        if time.perf_counter() - began > seconds:
+            raise StopFitting
+
+    synthesizer.fit(train, validation=validation, on_epoch=follow, checkpoints=checkpoints)
+    taken = time.perf_counter() - began
     synthesizer.save(into)
-    return seconds
+    return taken
