@@ -1,0 +1,101 @@
+"""The learned network: bins per column, families, and their conditional probability tables."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazy_pipeline.encode.arrays import Integers
+from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
+from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, DiscreteBins, NumericBins
+from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
+from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
+
+Encoded = Mapping[str, NDArray[Any]]  # modelled columns by name: float64 with NaN, or int32 codes
+
+
+@dataclass(frozen=True)
+class Network:
+    """A discrete Bayesian network over (column, level) nodes, families in sampling order."""
+
+    bins: dict[str, Bins]
+    families: tuple[Family, ...]
+    tables: tuple[Probabilities, ...]  # one per family, shape (contexts, digits)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.bins)
+
+    @cached_property
+    def layouts(self) -> tuple[Layout, ...]:
+        return layouts(self.families, self.bins)
+
+    @cached_property
+    def _samplers(self) -> tuple[AliasTables, ...]:
+        return tuple(AliasTables.build(table) for table in self.tables)
+
+    def sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """Encoded columns, shape (n_rows,) each, drawn node by node."""
+        groups: dict[tuple[int, int], Integers] = {}
+        for layout, sampler in zip(self.layouts, self._samplers, strict=True):
+            column, level = layout.family.column, layout.family.level
+            context = np.zeros(n_rows, dtype=np.int64)
+            for place, (axis, size) in enumerate(zip(layout.axes, layout.sizes, strict=True)):
+                context = context * size + groups[axis] if place else groups[axis]
+            digit = sampler.draw(context, rng)
+            if level:
+                digit = digit + layout.hierarchies[column].first_below[level - 1][groups[column, level - 1]]
+            groups[column, level] = digit
+        return {name: bins.decode(groups[column, bins.hierarchy.n_levels - 1], rng)
+                for column, (name, bins) in enumerate(self.bins.items())}  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        columns = {
+            name: {"numeric": isinstance(bins, NumericBins), **bins.to_json()} for name, bins in self.bins.items()
+        }
+        return {"bins": columns, "families": [family.to_json() for family in self.families]}
+
+    def arrays(self) -> dict[str, Probabilities]:
+        return {f"table_{i}": table for i, table in enumerate(self.tables)}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any], arrays: Mapping[str, Probabilities]) -> "Network":
+        bins: dict[str, Bins] = {
+            name: NumericBins.from_json(column) if column["numeric"] else DiscreteBins.from_json(column)
+            for name, column in state["bins"].items()
+        }
+        families = tuple(Family.from_json(family) for family in state["families"])
+        return cls(bins, families, tuple(arrays[f"table_{i}"] for i in range(len(families))))
+
+
+def layouts(families: Sequence[Family], bins: Mapping[str, Bins]) -> tuple[Layout, ...]:
+    hierarchies = [column.hierarchy for column in bins.values()]
+    return tuple(Layout(family, hierarchies) for family in families)
+
+
+def to_rows(encoded: Encoded, bins: Mapping[str, Bins]) -> Rows:
+    """Encoded columns as states of the network."""
+    states = [column.encode(encoded[name]) for name, column in bins.items()]
+    return Rows(states, [column.hierarchy for column in bins.values()])
+
+
+def count_tables(families: Sequence[Family], bins: Mapping[str, Bins], batches: Iterable[Encoded]) -> list[Integers]:
+    """Rows per cell of every family's table, summed over batches; memory is that of the tables and one batch."""
+    shapes = layouts(families, bins)
+    counts = [np.zeros((layout.n_contexts, layout.n_digits), dtype=np.int64) for layout in shapes]
+    for encoded in batches:
+        rows = to_rows(encoded, bins)
+        for total, layout in zip(counts, shapes, strict=True):
+            total += layout.count(rows)
+    return counts
+
+
+def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Sequence[Integers], *, smoothing: float,
+                  min_rows: int) -> Network:  # fmt: skip
+    """The network whose conditionals are the smoothed counts."""
+    tables = [probabilities(layout, count, smoothing=smoothing, min_rows=min_rows)
+              for layout, count in zip(layouts(families, bins), counts, strict=True)]  # fmt: skip
+    return Network(bins, tuple(families), tuple(tables))

@@ -1,0 +1,206 @@
+"""Which contexts foretell which nodes: the order of the columns, and for every node a chain of growing contexts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hazy_pipeline.encode.arrays import Floats, Integers
+from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
+from hazy_pipeline.synthesizers.bayesian_network.information import Belief, Sight, mutual_information
+
+STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context may weigh
+SCREENING_STRENGTH = 8.0
+MAX_CELLS = 2**18  # of one conditional table
+CELLS_PER_ROW = 16  # ... and no more than so many times the rows
+CANDIDATES = 16  # columns with most information about a node's column that are looked at
+FINALISTS = 4  # contexts that are looked at closely in each step
+MIN_GAIN = 4.0  # nats over all rows that a longer context must win
+ORDER_GROUPS = 32  # resolution at which columns are put in order
+
+
+@dataclass(frozen=True)
+class Step:
+    """One lengthening of a context: `column` is now read at `level`.
+
+    `strength`: rows that the shorter context weighs. `lifted`: it is first made to fit the new column's joint counts.
+    """
+
+    column: int
+    level: int
+    strength: float
+    lifted: bool
+
+
+@dataclass(frozen=True)
+class Family:
+    """A node and the chain of its contexts. A node below the first level always sees its own coarser group."""
+
+    column: int
+    level: int
+    steps: tuple[Step, ...]
+
+    @property
+    def parents(self) -> dict[int, int]:
+        """Parent column -> the finest level at which it is read, in the order of the chain."""
+        return {step.column: max(s.level for s in self.steps if s.column == step.column) for step in self.steps}
+
+    def to_json(self) -> list[Any]:
+        return [self.column, self.level, [[s.column, s.level, s.strength, s.lifted] for s in self.steps]]
+
+    @classmethod
+    def from_json(cls, state: list[Any]) -> "Family":
+        return cls(state[0], state[1], tuple(Step(*step) for step in state[2]))
+
+
+class Rows:
+    """Rows as states, every column at every level."""
+
+    def __init__(self, states: Sequence[Integers], hierarchies: Sequence[Hierarchy]) -> None:
+        self.hierarchies = hierarchies
+        self.states = states
+        self._groups: dict[tuple[int, int], Integers] = {}
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.states[0])
+
+    def group(self, column: int, level: int) -> Integers:
+        """That column's group at that level, shape (rows,)."""
+        key = (column, level)
+        if key not in self._groups:
+            self._groups[key] = self.hierarchies[column].from_states[level][self.states[column]]
+        return self._groups[key]
+
+    def digit(self, column: int, level: int) -> Integers:
+        """The group's number inside the group of the level above, shape (rows,)."""
+        if level == 0:
+            return self.group(column, 0)
+        return (
+            self.group(column, level) - self.hierarchies[column].first_below[level - 1][self.group(column, level - 1)]
+        )
+
+    def context(self, axes: Sequence[tuple[int, int]]) -> tuple[Integers, int]:
+        """One number per row for the combination of groups, and how many combinations there can be."""
+        context, size = np.zeros(self.n_rows, dtype=np.int64), 1
+        for column, level in axes:
+            n_groups = self.hierarchies[column].sizes[level]
+            context = context * n_groups + self.group(column, level) if size > 1 else self.group(column, level)
+            size *= n_groups
+        return context, size
+
+
+def column_information(rows: Rows, n_groups: int) -> Floats:
+    """Mutual information of all pairs of columns at the finest level of at most `n_groups` groups."""
+    levels = [h.finest_of_at_most(n_groups) for h in rows.hierarchies]
+    codes = [rows.group(column, level) for column, level in enumerate(levels)]
+    return mutual_information(codes, [h.sizes[level] for h, level in zip(rows.hierarchies, levels, strict=True)])
+
+
+def column_order(information: Floats, max_parents: int, first: int | None = None) -> list[int]:
+    """Begin with `first` or the most informative column, then always add the one the placed ones tell most about."""
+    information = information.copy()
+    np.fill_diagonal(information, 0.0)
+    order = [int(information.sum(axis=1).argmax()) if first is None else first]
+    rest = [column for column in range(len(information)) if column != order[0]]
+    while rest:
+        known = information[np.ix_(rest, order)]
+        best = int(np.sort(known, axis=1)[:, -max_parents:].sum(axis=1).argmax())
+        order.append(rest.pop(best))
+    return order
+
+
+def spanning_tree(information: Floats, root: int = 0) -> list[tuple[int, int | None]]:
+    """The maximum spanning tree (Chow and Liu 1968) by Prim's algorithm: (column, its parent), parents first."""
+    n = len(information)
+    best, parent = np.full(n, -np.inf), np.full(n, -1)
+    best[root] = np.inf
+    tree: list[tuple[int, int | None]] = []
+    inside = np.zeros(n, dtype=bool)
+    for _ in range(n):
+        column = int(np.where(inside, -np.inf, best).argmax()) if len(tree) else root
+        inside[column] = True
+        tree.append((column, int(parent[column]) if parent[column] >= 0 else None))
+        closer = ~inside & (information[column] > best)
+        best[closer], parent[closer] = information[column][closer], column
+    return tree
+
+
+class Search:
+    """Greedy lengthening of each node's context, judged by the likelihood of rows left out of the count."""
+
+    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
+        self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
+        self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
+
+    def family(self, column: int, level: int, candidates: Sequence[int]) -> tuple[Family, float]:
+        """The node's family with parents among `candidates`, and its mean log-likelihood in nats per row."""
+        hierarchy = self.rows.hierarchies[column]
+        own = [(column, level - 1)] if level else []
+        group, n_groups = self.rows.context(own)
+        belief = Belief.start(group, n_groups, self.rows.digit(column, level), hierarchy.n_digits[level], self.min_rows)
+        steps: list[Step] = []
+        read: dict[int, int] = {}
+        while True:
+            found = self._lengthen(belief, own, read, candidates)
+            if found is None or (found[1].score - belief.score) * self.rows.n_rows < MIN_GAIN:
+                return Family(column, level, tuple(steps)), belief.score
+            step, belief = found
+            steps.append(step)
+            read[step.column] = step.level
+
+    def _lengthen(self, belief: Belief, own: list[tuple[int, int]], read: dict[int, int],
+                  candidates: Sequence[int]) -> tuple[Step, Belief] | None:  # fmt: skip
+        screened: list[tuple[float, int, int, Sight]] = []
+        for column in candidates:
+            if column not in read and len(read) >= self.max_parents:
+                continue
+            for level in range(read.get(column, -1) + 1, self.rows.hierarchies[column].n_levels):
+                axes = own + list({**read, column: level}.items())
+                size = int(np.prod([self.rows.hierarchies[c].sizes[lv] for c, lv in axes]))
+                if size * belief.n_digits > self.max_cells:
+                    break
+                sight = belief.seen_in(self.rows.context(axes)[0])
+                screened.append((sight.score(belief.own, SCREENING_STRENGTH), column, level, sight))
+        screened.sort(key=lambda entry: -entry[0])
+        best: tuple[float, Step, Belief, Sight] | None = None
+        for _, column, level, sight in screened[:FINALISTS]:
+            shorter = [(False, belief)]
+            if belief.all is not None and read:
+                shorter.append((True, belief.lifted(*self.rows.context([*own, (column, level)]))))
+            for lifted, before in shorter:
+                for strength in STRENGTHS:
+                    score = sight.score(before.own, strength)
+                    if best is None or score > best[0]:
+                        best = score, Step(column, level, strength, lifted), before, sight
+        if best is None:
+            return None
+        _, step, before, sight = best
+        return step, before.given(sight, step.strength)
+
+
+def find_structure(rows: Rows, *, structure: str, max_parents: int, min_rows: int,
+                   first: int | None = None) -> list[Family]:  # fmt: skip
+    """The families of all nodes, parents before children.
+
+    `structure`: "greedy", or "chow_liu" for a tree in which every column has one parent. `first`: the column that is
+    placed before all others, so that every other one may depend on it.
+    """
+    if not rows.hierarchies:
+        return []
+    information = column_information(rows, ORDER_GROUPS)
+    parents: list[tuple[int, list[int]]]
+    if structure == "chow_liu":
+        parents = [(c, [] if p is None else [p]) for c, p in spanning_tree(information, first or 0)]
+    else:
+        order = column_order(information, max_parents, first)
+        parents = [(column, _most_informative(information, column, order[:i])) for i, column in enumerate(order)]
+    search = Search(rows, max_parents=max_parents, min_rows=min_rows)
+    return [search.family(column, level, candidates)[0]
+            for column, candidates in parents
+            for level in range(rows.hierarchies[column].n_levels)]  # fmt: skip
+
+
+def _most_informative(information: Floats, column: int, placed: list[int]) -> list[int]:
+    return sorted(placed, key=lambda other: -information[column, other])[:CANDIDATES]

@@ -1,0 +1,109 @@
+"""The Bayesian network as a synthesizer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from hazy_pipeline.encode.table import TableEncoder
+from hazy_pipeline.errors import ModelError
+from hazy_pipeline.search_spaces import BayesianNetworkSpace
+from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
+from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, fit_discrete, fit_numeric
+from hazy_pipeline.synthesizers.bayesian_network.network import (
+    Encoded,
+    Network,
+    build_network,
+    count_tables,
+    to_rows,
+)
+from hazy_pipeline.synthesizers.bayesian_network.structure import find_structure
+from hazy_pipeline.tables import Tables
+
+ARRAYS_FILE = "tables.npz"
+SAMPLE_CELLS = 8_000_000  # rows times columns from which bins are made
+SAMPLE_ROWS = 200_000
+SEARCH_CELLS = 1_000_000  # ... and on which the structure is searched
+BATCH_CELLS = 4_000_000  # rows times columns that are counted at a time
+
+
+class BayesianNetwork(Synthesizer):
+    """A discrete Bayesian network with nodes at several resolutions per column; one-shot, by counting.
+
+    Hyperparameters: those of `BayesianNetworkSpace`, and `target`, the name of a column that is placed first, so that
+    every other column may depend on it.
+    """
+
+    name: ClassVar[str] = "bayesian_network"
+
+    encoder_: TableEncoder
+    network_: Network
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The hyperparameters, with the search space's first values where none was given."""
+        limits = BayesianNetworkSpace.limits
+        return {"target": None, **{name: limit.first for name, limit in limits.items()}, **self.hyperparameters}
+
+    def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
+        table, settings = self.table.name, self.settings
+        self.encoder_ = TableEncoder.fit(self.table, lambda: train.batches(table), min_rows=self.min_rows,
+                                         text=self.text, random_state=self.random_state)  # fmt: skip
+        n_columns = max(len(self.encoder_.continuous) + len(self.encoder_.discrete), 1)
+        sample_rows = min(SAMPLE_ROWS, max(SAMPLE_CELLS // n_columns, 2_000))
+        sample = train.read(table, max_rows=sample_rows, random_state=self.random_state)
+        encoded = self.encoder_.transform(sample)
+        bins = self._bins(encoded)
+        step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
+        searched = {name: values[::step] for name, values in encoded.items()}
+        target = settings["target"]
+        families = find_structure(
+            to_rows(searched, bins), structure=settings["structure"], max_parents=settings["max_parents"],
+            min_rows=self.min_rows, first=list(bins).index(target) if target in bins else None,
+        )  # fmt: skip
+        batches = (
+            iter([encoded]) if sample.num_rows == self.encoder_.n_rows else self._encoded_batches(train, n_columns)
+        )
+        counts = count_tables(families, bins, batches)
+        self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"], min_rows=self.min_rows)
+
+    def _bins(self, encoded: Encoded) -> dict[str, Bins]:
+        """Table order; numeric bins from the sample, discrete ones from the encoder's counts of all rows."""
+        bins: dict[str, Bins] = {}
+        continuous = {encoder.name: encoder for encoder in self.encoder_.continuous}
+        discrete = {encoder.name: encoder for encoder in self.encoder_.discrete}
+        for name, values in encoded.items():
+            if name in continuous:
+                column = continuous[name]
+                bins[name] = fit_numeric(values, spikes=column.spikes, low=column.low, high=column.high,
+                                         has_null=column.null_share > 0, min_rows=self.min_rows,
+                                         n_bins=self.settings["n_bins"])  # fmt: skip
+            else:
+                bins[name] = fit_discrete(discrete[name].counts, null_code=discrete[name].null_code,
+                                          max_categories=self.settings["max_categories"])  # fmt: skip
+        return bins
+
+    def _encoded_batches(self, train: Tables, n_columns: int) -> Iterator[Encoded]:
+        batch_rows = min(max(BATCH_CELLS // n_columns, 4_096), 262_144)
+        for batch in train.batches(self.table.name, batch_rows=batch_rows):
+            yield self.encoder_.transform(batch)
+
+    def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+        encoded = self.network_.sample(n_rows, rng)
+        return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
+
+    def _save(self, folder: Path) -> dict[str, Any]:
+        np.savez_compressed(folder / ARRAYS_FILE, allow_pickle=False, **self.network_.arrays())
+        return {"encoder": self.encoder_.to_json(), "network": self.network_.to_json()}
+
+    def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None:
+        try:
+            with np.load(folder / ARRAYS_FILE, allow_pickle=False) as arrays:
+                self.network_ = Network.from_json(state["network"], arrays)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"{folder}/{ARRAYS_FILE}: missing or damaged ({error}); register the model again"
+            ) from None
+        self.encoder_ = TableEncoder.from_json(state["encoder"])
