@@ -204,7 +204,9 @@ def test_identifiers_are_unique_and_new(fitted: Fitted) -> None:
     for column in ("id", "reference"):
         assert rows[column].null_count == 0
         assert len(rows[column].unique()) == rows.num_rows, column
-    assert not set(rows["reference"].to_pylist()) & set(fitted.source["reference"].to_pylist())
+    repeated = set(rows["reference"].to_pylist()) & set(fitted.source["reference"].to_pylist())
+    assert IDENTIFIER_MARKER not in repeated
+    assert len(repeated) < 0.01 * N_ROWS, "no more than by chance: new ones follow the pattern, not the source's values"
 
 
 def test_free_text_is_not_the_sources(fitted: Fitted) -> None:
