@@ -55,7 +55,7 @@ def register(tracking: Tracking, mlflow_run: str, model: Path, *, pipeline_run: 
         logged = mlflow.pyfunc.log_model(
             name="generator",
             python_model=str(Path(pyfunc.__file__)),
-            artifacts={pyfunc.MODEL_ARTIFACT: str(model)},
+            artifacts={pyfunc.MODEL_ARTIFACT: model.resolve().as_uri()},  # MLflow takes a % in a bare path for an escape
             signature=_signature(schema.only_table),
             input_example=pd.DataFrame({"n_rows": [5]}),
             pip_requirements=[f"hazy-pipeline=={__version__}", f"mlflow=={mlflow.__version__}"],
