@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hazy_pipeline.encode.arrays import Floats, Mask
 
 MAX_DECIMALS = 9
+_KEYS = 7_919
 
 
 class Tail:
@@ -74,7 +75,8 @@ class RowSample:
 
     def __init__(self, size: int, random_state: int) -> None:
         self._size = size
-        self._rng = np.random.default_rng(random_state)
+        # A stream of its own: the bare seed may have drawn the very rows that are sampled here.
+        self._rng = np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(_KEYS,)))
         self._keys: list[Floats] = []
         self._n_kept = 0
         self._threshold = np.inf

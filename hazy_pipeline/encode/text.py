@@ -263,9 +263,9 @@ def _placeholders(lengths: Integers, start: int) -> pa.Array:
 
 def _random_words(counts: Integers, rng: np.random.Generator) -> pa.Array:
     counts = np.maximum(counts, 1)
-    chosen = pa.array(_WORDS, pa.large_string()).take(pa.array(rng.integers(0, len(_WORDS), counts.sum())))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return pc.binary_join(pa.LargeListArray.from_arrays(pa.array(offsets), chosen), " ")
+    chosen = pa.array(_WORDS, pa.string()).take(pa.array(rng.integers(0, len(_WORDS), counts.sum())))
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), chosen), " ")
 
 
 class TextFitter:
