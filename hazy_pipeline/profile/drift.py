@@ -45,10 +45,8 @@ def _binned(before: Histogram, after: Histogram) -> tuple[Floats, Floats]:
     spans = [_span(histogram, exponent) for histogram in (before, after)]
     # what lies outside one histogram's range cannot be placed: compare bins only where both have them
     first, last = max(span[0] for span in spans), min(span[1] for span in spans)
-    if first > last:  # nothing in common: everything on the other's side of the gap
-        middle = (first + last) / 2
-        split = [_halves(histogram, exponent, middle) for histogram in (before, after)]
-        return split[0], split[1]
+    if first > last:  # the bulks of the rows have no bin in common
+        return np.array([1.0, 0.0]), np.array([0.0, 1.0])
     return _on_grid(before, exponent, first, last), _on_grid(after, exponent, first, last)
 
 
@@ -69,13 +67,6 @@ def _on_grid(histogram: Histogram, exponent: int, first: int, last: int) -> Floa
     rows[0] += histogram.below
     rows[-1] += histogram.above
     return np.append(rows, float(histogram.scattered))
-
-
-def _halves(histogram: Histogram, exponent: int, middle: float) -> Floats:
-    above = _bins(histogram, exponent) > middle
-    rows = np.asarray(histogram.rows, dtype=np.float64)
-    low, high = float(rows[~above].sum()) + histogram.below, float(rows[above].sum()) + histogram.above
-    return np.array([low, high, float(histogram.scattered)])
 
 
 def _categories(before: ColumnProfile, after: ColumnProfile) -> tuple[Floats, Floats]:

@@ -145,30 +145,37 @@ class ValueCounts:
 
     def __init__(self, limit: int = MAX_DISTINCT) -> None:
         self.limit = limit
-        self._pending: list[pa.Table] = []
+        self._pending: list[tuple[pa.Array, npt.NDArray[np.int64]]] = []
         self._pending_rows = 0
 
     def update(self, column: pa.Array) -> bool:
-        counted = pc.value_counts(column.drop_null())
-        self._pending.append(pa.table({"value": counted.field(0), "rows": counted.field(1)}))
-        self._pending_rows += len(counted)
-        if self._pending_rows > 2 * self.limit or sum(t.nbytes for t in self._pending) > MAX_VALUE_BYTES:
+        values, rows = _counted(column.drop_null())
+        self._pending.append((values, rows))
+        self._pending_rows += len(rows)
+        if self._pending_rows > 2 * self.limit or sum(v.nbytes for v, _ in self._pending) > MAX_VALUE_BYTES:
             self._merge()
-        return self._pending_rows <= self.limit or len(self._pending) > 1
+        return len(self._pending) > 1 or (self._pending_rows <= self.limit and values.nbytes <= MAX_VALUE_BYTES)
 
     def merged(self) -> tuple[pa.Array, npt.NDArray[np.int64]]:
         self._merge()
-        if not self._pending:
-            return pa.nulls(0), np.empty(0, np.int64)
-        only = self._pending[0]
-        values = only["value"].combine_chunks()
-        return values, only["rows"].to_numpy().astype(np.int64)
+        return self._pending[0] if self._pending else (pa.nulls(0), np.empty(0, np.int64))
 
     def _merge(self) -> None:
         if len(self._pending) > 1:
-            grouped = pa.concat_tables(self._pending).group_by("value", use_threads=False).aggregate([("rows", "sum")])
-            self._pending = [grouped.rename_columns({"rows_sum": "rows"})]
-            self._pending_rows = grouped.num_rows
+            coded = pa.concat_arrays([values for values, _ in self._pending]).dictionary_encode()
+            rows = np.concatenate([rows for _, rows in self._pending])
+            total = np.bincount(coded.indices.to_numpy(), weights=rows, minlength=len(coded.dictionary))
+            self._pending = [(coded.dictionary, total.astype(np.int64))]
+            self._pending_rows = len(total)
+
+
+def _counted(column: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Distinct values and their rows. Floats by sorting: Arrow's hashing takes seconds on some, such as prices."""
+    if pa.types.is_floating(column.type):
+        values, rows = np.unique(column.to_numpy(zero_copy_only=False), return_counts=True)
+        return pa.array(values, column.type), rows.astype(np.int64)
+    counted = pc.value_counts(column)
+    return counted.field(0), counted.field(1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 class DistinctSketch:

@@ -1,5 +1,6 @@
 """Arrow values as numbers: the units in which statistics are kept, and texts read as numbers or dates."""
 
+import re
 import warnings
 
 import numpy as np
@@ -64,10 +65,22 @@ def texts_as_floats(texts: pa.Array) -> Floats:
 
 
 def texts_as_seconds(texts: pa.Array, datetime_format: str) -> Floats:
-    """Texts read by a strptime format, in seconds since 1970 UTC; NaN where one does not fit or lies outside 1678-2261."""
+    """Texts read by a strptime format, in seconds since 1970 UTC; NaN where one does not fit."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas warns of formats that it finds unwise
         parsed = pd.to_datetime(texts.to_pandas(), format=datetime_format, errors="coerce", utc=True)
     ticks = parsed.to_numpy(dtype="datetime64[ns]")
     seconds: Floats = np.where(np.isnat(ticks), np.nan, ticks.astype(np.int64) / 1e9)
+    unread = np.flatnonzero(np.isnan(seconds))
+    if "%Y" in datetime_format and len(unread) and not re.search(r"%[fzZpaAbB]", datetime_format):
+        # pandas knows 1678 to 2261 alone; elsewhere lie 9999-12-31 and its like
+        others = texts.take(pa.array(unread))
+        four_digits = pc.match_substring_regex(
+            others, r"(^|\D)\d{4}(\D|$)|^\d{8}"
+        )  # Arrow reads 06/12/20 as the year 20
+        others = pc.if_else(four_digits, others, pa.scalar(None, others.type))
+        others = pc.strptime(others, format=datetime_format, unit="s", error_is_null=True)
+        far = pc.fill_null(pc.or_(pc.less(pc.year(others), 1678), pc.greater(pc.year(others), 2261)), False)
+        kept = far.to_numpy(zero_copy_only=False)
+        seconds[unread[kept]] = pc.cast(others, pa.int64()).filter(far).to_numpy(zero_copy_only=False)
     return seconds
