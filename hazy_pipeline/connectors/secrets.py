@@ -22,12 +22,20 @@ _NAME = re.compile(r"\W")
 
 
 def environment_secrets(connection_id: str) -> str:
-    """`HAZY_CONNECTION_<ID>`, else `AIRFLOW_CONN_<ID>`, from the environment; ConfigurationError where neither is set."""
+    """`HAZY_CONNECTION_<ID>`, else `AIRFLOW_CONN_<ID>`, from the environment, else what `hazy init` kept for its owner.
+
+    Raises ConfigurationError where there is none of them.
+    """
     own = f"HAZY_CONNECTION_{_NAME.sub('_', connection_id).upper()}"
     airflow = f"AIRFLOW_CONN_{connection_id.upper()}"
     for name in (own, airflow):
         if os.environ.get(name):
             return os.environ[name]
+    kept = settings.connections_file()
+    if kept.exists():
+        urls = json.loads(kept.read_text(encoding="utf-8"))
+        if connection_id in urls:
+            return str(urls[connection_id])
     raise ConfigurationError(f"connection {connection_id!r}: neither {own} nor {airflow} is set; set one of them")
 
 

@@ -1,6 +1,7 @@
 """MLflow as a shelf: a Generator's versions, their aliases, and the model folders behind them."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,7 +52,9 @@ def register(tracking: Tracking, mlflow_run: str, model: Path, *, pipeline_run: 
         return known
     _use(tracking)
     schema = DatasetSchema.model_validate(read_model(model)["schema"])
-    with mlflow.start_run(run_id=mlflow_run):
+    with tempfile.TemporaryDirectory() as temporary, mlflow.start_run(run_id=mlflow_run):
+        # MLflow decodes percent signs in the paths it is given, and run folders have them
+        copy = shutil.copytree(model, Path(temporary) / pyfunc.MODEL_ARTIFACT)
         logged = mlflow.pyfunc.log_model(
             name="generator",
             python_model=str(Path(pyfunc.__file__)),
