@@ -6,6 +6,7 @@ import numpy as np
 
 from hazy_pipeline.evaluate.rows import Floats
 
+CELLS_PER_THREAD = 100_000  # under that, threads wait for each other longer than they work
 MAX_CATEGORY = 250  # LightGBM puts rarer ones together anyway
 
 
@@ -33,7 +34,7 @@ def boosted_predictions(x: Floats, y: Floats, test: Floats, discrete: np.ndarray
         "objective": ("regression", "regression", "binary")[n_classes] if n_classes < 3 else "multiclass",
         "learning_rate": 0.08, "num_leaves": 31, "min_data_in_leaf": int(np.clip(len(x) // 20, 2, 20)),
         "feature_fraction": 0.9, "bagging_fraction": 0.9, "bagging_freq": 1, "cat_smooth": 20,
-        "seed": random_state, "deterministic": True, "force_row_wise": True, "num_threads": n_threads(),
+        "seed": random_state, "deterministic": True, "force_row_wise": True, "num_threads": min(n_threads(), 1 + x.size // CELLS_PER_THREAD),
         "verbosity": -1, "min_data_in_bin": 1 if len(x) < 1_000 else 3,
     }  # fmt: skip
     if n_classes > 2:
