@@ -111,7 +111,8 @@ class Database:
         """The database for people: no password and no query."""
         if self.dialect == "sqlite":
             return f"sqlite:///{self._url.database}"
-        return self._url.set(drivername=self.dialect, password=None, query={}).render_as_string()
+        url = self._url
+        return URL.create(self.dialect, url.username, None, url.host, url.port, url.database).render_as_string()
 
     def reading(self) -> "_Guard":
         """A connection in one read-only transaction, in which every statement sees the same rows."""

@@ -184,7 +184,7 @@ class _Table:
             views += self._inspector.get_materialized_view_names(schema)
         self._is_table = self._source.table in tables
         try:
-            return columns_of(self._inspector, *self._at)
+            return columns_of(self._inspector, *self._at, is_table=self._is_table)
         except NoSuchTableError:
             pass
         known = [*tables, *views]

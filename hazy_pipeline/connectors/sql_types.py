@@ -55,6 +55,8 @@ def readable(column: dict[str, Any]) -> Readable:
     expression: sa.ColumnElement[Any] = raw
     if isinstance(declared, postgresql.MONEY):
         expression, storage = sa.cast(reference, sql.Numeric(19, 2)), pa.decimal128(19, 2)
+    elif isinstance(declared, sql.Numeric) and storage == pa.float64():
+        expression = sa.type_coerce(sa.cast(reference, sql.Double), sql.NullType())
     elif isinstance(declared, mysql.BIT):
         expression = sa.type_coerce(sa.cast(reference, sql.BigInteger), sql.NullType())
         storage, build = (pa.bool_(), build_flag) if declared.length in (None, 1) else (pa.int64(), build_plain)
@@ -154,8 +156,12 @@ def from_json(value: Any, storage: pa.DataType, dialect: str) -> Any:
     return Decimal(value) if pa.types.is_decimal(storage) else value
 
 
-def columns_of(inspector: sa.Inspector, table: str, schema: str | None) -> list[dict[str, Any]]:
+def columns_of(inspector: sa.Inspector, table: str, schema: str | None, *, is_table: bool) -> list[dict[str, Any]]:
     """The inspector's description of a table's or view's columns; types that SQLAlchemy does not know are NullType."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sa.exc.SAWarning)  # such a column is read as text, which is no surprise
-        return [dict(column) for column in inspector.get_columns(table, schema=schema)]
+        columns = [dict(column) for column in inspector.get_columns(table, schema=schema)]
+    if not is_table and inspector.dialect.name in ("mysql", "mariadb"):
+        for column in columns:  # SQLAlchemy doubles the per-cent signs in the names of MySQL's views
+            column["name"] = column["name"].replace("%%", "%")
+    return columns
