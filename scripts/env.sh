@@ -4,18 +4,32 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+stamp=.venv/made-from
+made_from() { # what the environment is made from, as one number; $1: the interpreter
+    "$1" - <<'PYTHON'
+import hashlib, pathlib, sys
+inputs = [pathlib.Path(name).read_bytes() for name in ("requirements.lock", "pyproject.toml", "scripts/env.sh")]
+inputs += [str(pathlib.Path.cwd()).encode(), sys.version.encode()]
+print(hashlib.sha256(b"\0".join(inputs)).hexdigest())
+PYTHON
+}
+if [ -x .venv/bin/hazy ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(made_from .venv/bin/python)" ]; then
+    exit 0
+fi
+
 is_3_11() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1; }
 
 python=
-for candidate in "${PYTHON:-}" python3.11 python3 python; do
-    if [ -n "$candidate" ] && is_3_11 "$candidate"; then
+if [ -n "${PYTHON:-}" ]; then set -- "$PYTHON"; else set -- python3.11 python3 python; fi
+for candidate in "$@"; do
+    if is_3_11 "$candidate"; then
         python=$candidate
         break
     fi
 done
 if [ -z "$python" ]; then
-    echo "error: Python 3.11 is needed, and neither python3.11 nor python3 on the PATH is one" \
-         "(python3 is $(python3 --version 2>/dev/null || echo 'not there'))." >&2
+    echo "error: Python 3.11 is needed, and none of these is one: $* (python3 is" \
+         "$(python3 --version 2>/dev/null || echo 'not there'))." >&2
     echo "Install it (Debian 12: apt-get install python3.11 python3.11-venv; elsewhere: pyenv install 3.11)," \
          "or say where it is: make env PYTHON=/path/to/python3.11" >&2
     exit 1
@@ -23,18 +37,6 @@ fi
 
 # torch stands apart: the lock is for any platform, and each platform has its own build of torch.
 torch=$(sed -n 's/^ *"\(torch==[0-9.]*\)".*/\1/p' pyproject.toml)
-stamp=.venv/made-from
-made_from=$("$python" - <<'PYTHON'
-import hashlib, pathlib, sys
-inputs = [pathlib.Path(name).read_bytes() for name in ("requirements.lock", "pyproject.toml", "scripts/env.sh")]
-inputs += [str(pathlib.Path.cwd()).encode(), sys.version.encode()]
-print(hashlib.sha256(b"\0".join(inputs)).hexdigest())
-PYTHON
-)
-if [ -x .venv/bin/hazy ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$made_from" ]; then
-    exit 0
-fi
-
 echo "Making the environment .venv with $("$python" --version): about 260 packages, a few minutes."
 if [ ! -x .venv/bin/python ] || ! is_3_11 .venv/bin/python; then
     rm -rf .venv
@@ -48,4 +50,4 @@ rm -f "$stamp"
 # One pip command, so that nothing else can pull in another torch first.
 .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --requirement requirements.lock "$torch"
 .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --editable .
-printf '%s' "$made_from" >"$stamp"
+made_from .venv/bin/python >"$stamp"
