@@ -16,8 +16,6 @@ from hazy_pipeline.tables import Tables, write_frames
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")  # xdist gives each core a process; more threads than that only hinder
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MPLBACKEND"] = "Agg"
 
