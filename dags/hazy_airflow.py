@@ -128,3 +128,4 @@ def use_cores(cores: int) -> None:
     """Limit the threads of numerical libraries; they read this when they are first imported, later in this process."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(max(1, cores))
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # tasks share the cores: a waiting thread must not keep one busy

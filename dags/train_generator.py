@@ -18,7 +18,7 @@ from hazy_pipeline.errors import SourceError
 from hazy_pipeline.synthesizers import ACCELERATORS
 
 GPU_POOL = "gpu"
-OUTSIDE: dict[str, Any] = {  # for tasks that touch what is not ours: the source, the destination
+OUTSIDE: dict[str, Any] = {  # for tasks that touch what is not ours: the source, the tracking server, the destination
     "retries": 2,
     "retry_delay": timedelta(seconds=15),
     "retry_exponential_backoff": 2.0,
@@ -50,7 +50,7 @@ def decide(file: str, candidates: list[str], **context: Any) -> Any:
     return [f"{candidate}.tune" for candidate in chosen]
 
 
-@task(task_display_name="Tune", **OUTSIDE)
+@task(task_display_name="Tune", retries=1, retry_delay=timedelta(seconds=5))
 def tune(file: str, candidate: str, cores: int, worker: int, **context: Any) -> Any:
     """One worker of this candidate's search. Killed and run again, it goes on where it stopped."""
     return perform("tune", file, context, candidate, worker, cores=cores)
@@ -152,7 +152,7 @@ def training_dag(file: str, config: GeneratorConfig) -> DAG:
 def candidate_group(file: str, config: GeneratorConfig, name: str, timeout: timedelta) -> tuple[Any, Any]:
     """One candidate's box: its search workers, mapped, and the best of what they found; both ends are returned."""
     workers = config.tuning.workers
-    placed: dict[str, Any] = {"execution_timeout": timeout}
+    placed: dict[str, Any] = {"execution_timeout": timeout, "doc_md": tune.function.__doc__}
     if ACCELERATORS[name] == "gpu":
         placed |= {"pool": GPU_POOL, **gpu_queue()}
     title = name.replace("_", " ").capitalize().replace("Gan", "GAN")

@@ -12,15 +12,19 @@ from hazy_airflow import OWNER, airflow_secrets, generators, source_asset, use_c
 
 from hazy_pipeline.config import GeneratorConfig, load_config
 
+# Airflow hears up to five seconds late that a look has ended; one that is due again by then it takes for a failure.
+SHORTEST = timedelta(seconds=10)
+LONGEST_RETRY = timedelta(minutes=5)
+
 
 def watching_dag(file: str, config: GeneratorConfig) -> DAG:
     """`watch__<name>`: one run after the other, each waiting for one change."""
     asset = source_asset(config.name)
-    every = timedelta(seconds=config.watch.every_seconds)
+    every = max(SHORTEST, timedelta(seconds=config.watch.every_seconds))
     with DAG(
         dag_id=f"watch__{config.name}",
         description=f"Start a retraining of {config.name} when its source has new data",
-        doc_md=f"Asks the source every {config.watch.every_seconds} s for its watermark; the first one that no training "
+        doc_md=f"Asks the source every {every.total_seconds():.0f} s for its watermark; the first one that no training "
         f"has seen and nobody has announced yet is announced, and `train__{config.name}` starts.",
         schedule="@continuous",
         start_date=datetime(2020, 1, 1),
@@ -38,9 +42,9 @@ def watching_dag(file: str, config: GeneratorConfig) -> DAG:
             soft_fail=True,  # a day without news is no failure: the next run goes on waiting
             execution_timeout=timedelta(minutes=10),
             retries=1_000,  # a source that is down for the night is asked again until it is back
-            retry_delay=max(every, timedelta(seconds=30)),
+            retry_delay=every,
             retry_exponential_backoff=2.0,
-            max_retry_delay=timedelta(minutes=30),
+            max_retry_delay=max(every, LONGEST_RETRY),
         )
         def new_data() -> PokeReturnValue:
             """True once the source's watermark differs from the newest one that was read or announced."""

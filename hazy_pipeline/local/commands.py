@@ -40,7 +40,7 @@ def down() -> None:
     here = layout()
     with services.locked(here):
         ended = services.stop(here)
-    console.print(f"ended: {', '.join(ended)}" if ended else "nothing was running", highlight=False)
+    console.print(f"ended: {', '.join(ended)}" if ended else "nothing was running", highlight=False, soft_wrap=True)
 
 
 def start(
@@ -71,7 +71,7 @@ def _up(here: Layout) -> None:
     began = time.monotonic()
 
     def say(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:7.1f} s[/]  {escape(text)}", highlight=False)
+        console.print(f"[dim]{time.monotonic() - began:7.1f} s[/]  {escape(text)}", highlight=False, soft_wrap=True)
 
     with services.locked(here):
         prepare(here, say)
@@ -91,7 +91,7 @@ def _generator(here: Layout, data: str | None, *, table: str | None, target: str
     if not bank.exists():
         bank.parent.mkdir(parents=True, exist_ok=True)
         create_bank(bank)
-        console.print(f"the demo's source, a small bank: {bank}", highlight=False)
+        console.print(f"the demo's source, a small bank: {bank}", highlight=False, soft_wrap=True)
     return here.generators / f"{DEMO}.yaml"
 
 
@@ -101,9 +101,11 @@ def _run_to_follow(api: AirflowApi, config: GeneratorConfig, *, budget: int | No
     api.wait_for_dag(dag_id)
     alive = api.runs(dag_id, *ALIVE)
     if alive:
-        console.print("a run is on its way already", highlight=False)
+        console.print("a run is on its way already", highlight=False, soft_wrap=True)
     elif not force and _is_up_to_date(override(config, seconds=budget)):
-        console.print("\nNothing is new since the last training; --force trains all the same.", highlight=False)
+        console.print(
+            "\nNothing is new since the last training; --force trains all the same.", highlight=False, soft_wrap=True
+        )
         api.unpause(dag_id)
         return None
     conf = {"force": force, **({"seconds": budget} if budget is not None else {})}
@@ -128,7 +130,9 @@ def _is_up_to_date(config: GeneratorConfig) -> bool:
 
 def _follow(api: AirflowApi, here: Layout, config: GeneratorConfig, run_id: str) -> Ended:
     dag_id = f"train__{config.name}"
-    console.print(f"\n[bold]{dag_id}[/]  {here.airflow_page}/dags/{dag_id}/runs/{run_id}", highlight=False)
+    console.print(
+        f"\n[bold]{dag_id}[/]  {here.airflow_page}/dags/{dag_id}/runs/{run_id}", highlight=False, soft_wrap=True
+    )
     ended = follow(api, here, console, dag_id, run_id)
     console.print(f"[dim]{ended.seconds:7.1f} s[/]  the run {'ended well' if ended.succeeded else 'failed'}")
     return ended
@@ -146,7 +150,9 @@ def _show(here: Layout, config: GeneratorConfig, ended: Ended | None) -> None:
 
 def _show_addresses(here: Layout, generator: str | None = None) -> None:
     models = f"/#/models/{generator}" if generator else "/#/models"
-    console.print(f"\nAirflow  {here.airflow_page}  (user {ADMIN}, password {password(here)})", highlight=False)
+    console.print(
+        f"\nAirflow  {here.airflow_page}  (user {ADMIN}, password {password(here)})", highlight=False, soft_wrap=True
+    )
     console.print(
         f"MLflow   {here.mlflow_page}{models}  (no login; both listen on this machine alone)", highlight=False
     )

@@ -18,8 +18,6 @@ POLL_SECONDS = 0.5
 MARKS = {
     "success": "[green]done[/]",
     "failed": "[bold red]failed[/]",
-    "upstream_failed": "[red]not run[/]",
-    "skipped": "[dim]skipped[/]",
     "up_for_retry": "[yellow]failed, will be tried again[/]",
 }
 VERDICT = "verdict"  # repeats what other tasks failed of
@@ -56,8 +54,8 @@ def follow(api: AirflowApi, layout: Layout, console: Console, dag_id: str, run_i
                 seen = (task.state, task.try_number)
                 if task.state in MARKS and shown.get(task.key) != seen:
                     shown[task.key] = seen
-                    if task.state != "skipped" and not (task.task_id == VERDICT and task.state == "failed"):
-                        console.print(_line(task, time.monotonic() - began), highlight=False)
+                    if task.task_id != VERDICT or task.state != "failed":
+                        console.print(_line(task, time.monotonic() - began), highlight=False, soft_wrap=True)
             if state in ("success", "failed"):
                 break
             show(_running(tasks, time.monotonic() - began))

@@ -21,12 +21,14 @@ def show_outcome(console: Console, generator: str, run_id: str) -> None:
     folder = RunFolder(settings.runs_root(), generator, run_id)
     decision, promoted = folder.step("decide").outputs(), folder.step("promote").outputs()
     if decision and not decision["train"]:
-        console.print(f"Nothing was trained: {decision['reason']}.", highlight=False)
+        console.print(f"Nothing was trained: {decision['reason']}.", highlight=False, soft_wrap=True)
     if promoted:
         if promoted["alias"] != models.CHAMPION:
-            console.print(f"Version {promoted['version']} did not become the champion:", highlight=False)
+            console.print(
+                f"Version {promoted['version']} did not become the champion:", highlight=False, soft_wrap=True
+            )
         for reason in promoted["reasons"]:
-            console.print(f"  {escape(reason)}", highlight=False)
+            console.print(f"  {escape(reason)}", highlight=False, soft_wrap=True)
     show_champion(console, generator)
 
 
@@ -34,7 +36,7 @@ def show_champion(console: Console, generator: str) -> bool:
     """The champion's version, algorithm, scores and the rows that were last drawn from it; whether there is one."""
     champion = models.version_at(Tracking(generator), models.CHAMPION)
     if champion is None:
-        console.print("There is no champion yet.", highlight=False)
+        console.print("There is no champion yet.", highlight=False, soft_wrap=True)
         return False
     console.print(
         f"\n[bold green]Champion of {generator}: version {champion.number}, {champion.algorithm.replace('_', ' ')}[/]",
@@ -47,7 +49,9 @@ def show_champion(console: Console, generator: str) -> bool:
     made = folder.step("generate").outputs()
     if made and made.get("preview"):
         console.print(row_table(made["preview"]))
-        console.print(f"{made['rows']:,} synthetic rows: [bold]{escape(made['location'])}[/]", highlight=False)
+        console.print(
+            f"{made['rows']:,} synthetic rows: [bold]{escape(made['location'])}[/]", highlight=False, soft_wrap=True
+        )
     return True
 
 
