@@ -1,7 +1,13 @@
 """What all tests share: a home of their own, sample data where it lies beside the checkout, and rows made into `Tables`."""
 
+# ruff: noqa: E402
 import os
 import shutil
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    # xdist gives each core a process, and more threads than that only hinder; read when numpy is first imported
+    os.environ.setdefault(variable, "1")
+
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
