@@ -18,8 +18,10 @@ def utility(rows: Rows) -> Metric | None:
     """Train on synthetic, test on unseen real rows, relative to training on the real training rows.
 
     Esteban, Hyland and Rath 2017 ("TSTR"), with boosted trees. Classes: (AUC - 1/2) / (AUC of real - 1/2), the AUC
-    one-versus-rest and averaged for several classes; numbers: R2 / R2 of real, of values kept within the real 1st and 99th
-    percentile, for a few far outliers would decide it; both within [0, 1]. Without a target, the mean over up to five columns that the others say something about. raw: the AUC or R2 itself (mean over the columns).
+    one-versus-rest and averaged for several classes; numbers: R2 / R2 of real, of values kept within the real 1st and
+    99th percentile, for a few far outliers would decide it; both within [0, 1]. Without a target, the mean over up to
+    five columns that the others say something about. raw: the AUC or R2 itself (mean over the columns). The standard
+    error is that of the test rows; what another draw of synthetic rows would teach is not in it.
     None where not even real rows predict better than chance.
     """
     targets, trees = ([rows.target], TREES) if rows.target is not None else (informative_columns(rows), FEWER_TREES)
