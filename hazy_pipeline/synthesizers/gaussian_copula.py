@@ -94,7 +94,9 @@ class GaussianCopula(Synthesizer):
         sample = self._sample_of(train)
         marginals = [self._marginal(encoder, sample) for encoder in self._modelled()]
         self.marginals_ = tuple(self._ordered(marginals, sample))
-        self.correlation_ = self._correlation(train)
+        self.correlation_ = self._correlation(train)  # of ranks: families that fit badly must not disturb it
+        if self._parameters["marginals"] == "parametric":
+            self.marginals_ = tuple(self._parametric(marginal, sample) for marginal in self.marginals_)
 
     def _modelled(self) -> Iterator[ContinuousEncoder | DiscreteEncoder]:
         for encoder in self.encoder_.columns:
@@ -131,20 +133,23 @@ class GaussianCopula(Synthesizer):
             step=0.0 if encoder.decimals is None else 10.0**-encoder.decimals,
             atoms=encoder.spikes if parametric else None,
         )  # fmt: skip
-        return Marginal(encoder, self._parametric(encoder, cells, values) if parametric else cells)
+        return Marginal(encoder, cells)
 
-    def _parametric(self, encoder: ContinuousEncoder, cells: ContinuousCells,
-                    values: NDArray[np.float64]) -> ContinuousCells:  # fmt: skip
+    def _parametric(self, marginal: Marginal, sample: Encoded) -> Marginal:
         """The same cells with the ends of their stretches from the best family; nothing to do without stretches."""
-        values = values[~np.isin(values, encoder.spikes)]
+        encoder, cells = marginal.encoder, marginal.cells
+        if not isinstance(encoder, ContinuousEncoder) or not isinstance(cells, ContinuousCells):
+            return marginal
         if not (cells.low < cells.high).any() or encoder.low >= encoder.high:
-            return cells
+            return marginal
+        values = sample[encoder.name]
+        values = values[~np.isnan(values) & ~np.isin(values, encoder.spikes)]
         place = f"table {self.table.name!r}, column {encoder.name!r}"
         rng = np.random.default_rng(self.random_state)
         fitted = best_family(values, encoder.low, encoder.high, place=place, rng=rng)
         self.families_[encoder.name] = fitted.to_json()
         self.notes_ += tuple(f"column {encoder.name!r}: {reason}" for reason in fitted.excluded)
-        return cells.with_quantiles(fitted.quantile, encoder.low, encoder.high)
+        return Marginal(encoder, cells.with_quantiles(fitted.quantile, encoder.low, encoder.high))
 
     def _ordered(self, marginals: Sequence[Marginal], sample: Encoded) -> list[Marginal]:
         if not marginals:

@@ -65,7 +65,7 @@ def choose_orders(cells: Sequence[Cells], observed: Sequence[NDArray[np.generic]
 
 def _scores(cell: Cells, observed: NDArray[np.generic]) -> Floats:
     assert isinstance(cell, ContinuousCells | DiscreteCells)
-    return cell.scores[cell.locate(observed)]  # type: ignore[arg-type]
+    return cell.scores[cell.locate(observed)]
 
 
 def _leading_order(members: sparse.csr_matrix, scores: Floats, column: int) -> NDArray[np.int64]:
