@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from hazy_pipeline import settings
 from hazy_pipeline.config import load_config
 from hazy_pipeline.errors import ConfigurationError, HazyError, ModelError
 from hazy_pipeline.local.commands import register as register_local_commands
+from hazy_pipeline.local.outcome import show_outcome
 from hazy_pipeline.onboarding import write_generator
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -83,7 +84,9 @@ def run(
             progress.update(bar, description=name, completed=done, total=total)
 
         outcome = run_pipeline(_config_path(config), run_id, options, on_step=on_step)
-    _show_outcome(outcome)
+    show_outcome(console, outcome["generator"], run_id)
+    if outcome["failed"]:
+        raise ModelError("\n".join(f"candidate {name} failed: {error}" for name, error in outcome["failed"].items()))
 
 
 @app.command()
@@ -174,33 +177,6 @@ def _config_path(given: Path) -> Path:
     if not given.exists() and not given.suffix:
         return settings.generators_folder() / f"{given}.yaml"
     return given
-
-
-def _show_outcome(outcome: dict[str, Any]) -> None:
-    """The result of a run, for people; raises where a candidate failed, so that the exit code tells."""
-    if "promoted" not in outcome:
-        console.print(f"not trained: {outcome['decision']['reason']}", highlight=False)
-        return
-    judged, promoted, made = outcome["evaluated"], outcome["promoted"], outcome["generated"]
-    console.print(
-        f"version {promoted['version']} ({outcome['registered']['algorithm']}) is the {promoted['alias']}",
-        highlight=False,
-    )
-    for reason in promoted["reasons"]:
-        console.print(f"  not promoted: {_escape(reason)}", highlight=False)
-    table = Table("", "synthetic", "real data")
-    for name in ("score", "fidelity", "utility", "privacy"):
-        if judged[name] is not None:
-            table.add_row(name, f"{judged[name]:.3f}", f"{judged['limit'][name]:.3f}")
-    console.print(table)
-    if made.get("preview"):
-        rows = Table(*made["preview"][0])
-        for row in made["preview"]:
-            rows.add_row(*("" if value is None else _escape(value) for value in row.values()))
-        console.print(rows)
-        console.print(f"{made['rows']:,} synthetic rows -> {made['location']}", highlight=False)
-    if outcome["failed"]:
-        raise ModelError("\n".join(f"candidate {name} failed: {error}" for name, error in outcome["failed"].items()))
 
 
 def _escape(text: str) -> str:

@@ -49,7 +49,7 @@ def _all_steps(run: steps.Run, on_step: OnStep) -> dict[str, Any]:
     decision = steps.decide(run)
     if not decision["train"]:
         steps.close(run)
-        return {"decision": decision, "failed": {}}
+        return {"generator": run.config.name, "decision": decision, "failed": {}}
     found, failed = [], {}
     for candidate in candidates:
         begin(f"tune {candidate}")
@@ -74,5 +74,5 @@ def _all_steps(run: steps.Run, on_step: OnStep) -> dict[str, Any]:
     begin("clean up")
     steps.clean_up(run)
     on_step("done", total, total)
-    return {"decision": decision, "registered": registered, "evaluated": judged, "promoted": promoted,
+    return {"generator": run.config.name, "decision": decision, "registered": registered, "evaluated": judged, "promoted": promoted,
             "generated": generated, "failed": failed}  # fmt: skip

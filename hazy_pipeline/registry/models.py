@@ -1,7 +1,6 @@
 """MLflow as a shelf: a Generator's versions, their aliases, and the model folders behind them."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,13 +51,13 @@ def register(tracking: Tracking, mlflow_run: str, model: Path, *, pipeline_run: 
         return known
     _use(tracking)
     schema = DatasetSchema.model_validate(read_model(model)["schema"])
-    with tempfile.TemporaryDirectory() as temporary, mlflow.start_run(run_id=mlflow_run):
-        # MLflow decodes percent signs in the paths it is given, and run folders have them
-        copy = shutil.copytree(model, Path(temporary) / pyfunc.MODEL_ARTIFACT)
+    with mlflow.start_run(run_id=mlflow_run):
         logged = mlflow.pyfunc.log_model(
             name="generator",
             python_model=str(Path(pyfunc.__file__)),
-            artifacts={pyfunc.MODEL_ARTIFACT: model.resolve().as_uri()},  # MLflow takes a % in a bare path for an escape
+            artifacts={
+                pyfunc.MODEL_ARTIFACT: model.resolve().as_uri()
+            },  # MLflow takes a % in a bare path for an escape
             signature=_signature(schema.only_table),
             input_example=pd.DataFrame({"n_rows": [5]}),
             pip_requirements=[f"hazy-pipeline=={__version__}", f"mlflow=={mlflow.__version__}"],
@@ -171,7 +170,9 @@ def _version(tracking: Tracking, version: ModelVersion) -> Version:
 
 
 def _signature(table: TableSchema) -> ModelSignature:
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(_mlflow_type(arrow_type(c.storage)), c.name, required=False) for c in table.columns]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_mlflow_type(arrow_type(c.storage)), c.name, required=False) for c in table.columns
+    ]
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.long, "n_rows")]),
         outputs=Schema(outputs),
