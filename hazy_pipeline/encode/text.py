@@ -21,7 +21,7 @@ Policy = Literal["placeholder", "null", "words"]
 
 N_QUANTILES = 21
 _LONGEST = 10_000  # characters, or words, that a filler has at most
-_WORDS = (
+_WORDS = (  # noqa: SIM905
     "about after again all almost along already also although always and another any around as at away back be "
     "because been before being best better between both bring but by call came can change come could day did do "
     "done down each early end even every far few find first for from get give go good great had has have here how "
@@ -31,7 +31,7 @@ _WORDS = (
     "set short show side small some soon start still such take than that the then there these they thing this "
     "time to today together too turn two under until up use very want was way well were what when where which "
     "while who why will with without word work would write year yes you"
-).split()  # noqa: SIM905
+).split()
 
 
 @dataclass(frozen=True)
