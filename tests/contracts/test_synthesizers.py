@@ -596,7 +596,6 @@ def test_no_rows_are_refused(name: str, tmp_path: Path) -> None:
         fit(name, train, train)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["bayesian_network", "gaussian_copula"])
 def test_two_thousand_columns(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
