@@ -20,6 +20,7 @@ from hazy_pipeline.errors import ConfigurationError, DataError, SourceChangedErr
 
 BLOCK_BYTES = 8 << 20  # a row may be at most this long
 _GZIP = b"\x1f\x8b"
+_DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class CsvReader:
             header = next(rows, None)
             if header is None:
                 raise DataError(f"{file.shown}: the file is empty; a header and rows are expected")
-            if len(header) == 1:
+            if len(header) == 1 and any(delimiter in header[0] for delimiter in _DELIMITERS):
                 self._check_delimiter(file, header[0], next(rows, None))
         except (UnicodeError, OSError, EOFError, zlib.error, csv.Error) as error:
             raise self._explained(file, error) from None
@@ -45,8 +46,12 @@ class CsvReader:
         """The narrowest type of each column that fits every row of every file; one pass over all of them."""
         inference = TypeInference(dict.fromkeys(names, TYPES), null_values=self.options.null_values)
         for file in files:
-            for batch in self.texts(file, names):
+            last_column, last_value = self.names(file)[-1], None
+            for batch in self.texts(file, list(dict.fromkeys([*names, last_column]))):
                 inference.see(batch)
+                last_value = batch.column(last_column)[-1].as_py() if batch.num_rows else last_value
+            if last_value and ("\n" in last_value or "\r" in last_value):
+                self._check_last_quote(file)
         return inference.types()
 
     def batches(self, file: File, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
@@ -103,13 +108,22 @@ class CsvReader:
     def _check_delimiter(self, file: File, header: str, first: list[str] | None) -> None:
         if first is None or len(first) != 1:
             return
-        for delimiter in ";\t|,":
+        for delimiter in _DELIMITERS:
             n_fields = header.count(delimiter) + 1
             if delimiter != self.options.delimiter and n_fields > 1 and first[0].count(delimiter) + 1 == n_fields:
                 raise ConfigurationError(
                     f"{file.shown}: the whole header is one column and looks as if it were separated by {delimiter!r}, "
                     f"not {self.options.delimiter!r}; set `csv.delimiter: {delimiter!r}`"
                 )
+
+    def _check_last_quote(self, file: File) -> None:
+        """The parser takes the end of a file for the end of a quote, and all rows from there on for one value."""
+        tail = b""
+        with _bytes(file) as stream:
+            while chunk := stream.read(1 << 20):
+                tail = (tail + chunk)[-64:]
+        if not tail.decode(self.options.encoding, "replace").rstrip("\r\n").endswith(self.options.quote):
+            raise DataError(f"{file.shown}: in the last row a quote is never closed; check `csv.quote`")
 
     def _explained(self, file: File, error: Exception, broken: Any = None) -> SourceError | DataError:
         """What a person can do about an error of the parser, whose own words would quote the row."""

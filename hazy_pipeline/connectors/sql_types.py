@@ -160,7 +160,7 @@ def columns_of(inspector: sa.Inspector, table: str, schema: str | None, *, is_ta
     """The inspector's description of a table's or view's columns; types that SQLAlchemy does not know are NullType."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sa.exc.SAWarning)  # such a column is read as text, which is no surprise
-        columns = [dict(column) for column in inspector.get_columns(table, schema=schema)]
+        columns: list[dict[str, Any]] = [dict(each) for each in inspector.get_columns(table, schema=schema)]
     if not is_table and inspector.dialect.name in ("mysql", "mariadb"):
         for column in columns:  # SQLAlchemy doubles the per-cent signs in the names of MySQL's views
             column["name"] = column["name"].replace("%%", "%")
