@@ -53,21 +53,26 @@ def generators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def orders(n: int, seed: int = 0) -> pd.DataFrame:
-    """Rows in which the amount hangs on the segment, and what is returned on the amount."""
-    rng = np.random.default_rng(seed)
-    segment = rng.choice(["retail", "wholesale", "online"], n, p=[0.5, 0.2, 0.3])
-    amount = np.round(rng.gamma(2, 20, n) * np.where(segment == "wholesale", 5, 1), 2)
-    return pd.DataFrame(
-        {"segment": segment, "amount": amount, "returned": rng.random(n) < np.where(amount > 80, 0.6, 0.1)}
-    )
+@pytest.fixture
+def source(tmp_path: Path) -> Callable[..., Path]:
+    """`source(n)` writes `orders.csv` with n rows: the amount hangs on the segment, what is returned on the amount."""
+
+    def write(n: int, **more: Any) -> Path:
+        rng = np.random.default_rng(0)
+        segment = rng.choice(["retail", "wholesale", "online"], n, p=[0.5, 0.2, 0.3])
+        amount = np.round(rng.gamma(2, 20, n) * np.where(segment == "wholesale", 5, 1), 2)
+        returned = rng.random(n) < np.where(amount > 80, 0.6, 0.1)
+        file = tmp_path / "orders.csv"
+        pd.DataFrame({"segment": segment, "amount": amount, "returned": returned, **more}).to_csv(file, index=False)
+        return file
+
+    return write
 
 
 @pytest.fixture
-def configure(generators: Path, tmp_path: Path) -> Callable[..., Path]:
-    """`configure(name="orders", **changes)` writes a YAML file whose source, `orders.csv`, is there already."""
-    csv = tmp_path / "orders.csv"
-    orders(600).to_csv(csv, index=False)
+def configure(generators: Path, source: Callable[..., Path]) -> Callable[..., Path]:
+    """`configure(name="orders", **changes)` writes a YAML file whose source, 600 rows, is there already."""
+    csv = source(600)
 
     def write(name: str = "orders", **changes: Any) -> Path:
         values = {
