@@ -20,16 +20,22 @@ def padded(size: int) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """`n_places` cells in [-1, 1], then blocks sorted by padded size, neighbours of one size forming a group."""
+    """One place in [-1, 1] per mode, then one-hot blocks sorted by padded size, neighbours of one size in a group.
 
-    n_places: int
-    sizes: tuple[int, ...]  # states of every block, in the order of the state matrix
+    Xu et al. give a column one place whatever its mode. Here each mode has its own, which is 0 unless the mode is
+    drawn: where the place depends on the mode, a generator that draws all states at once could not know it else.
+    """
+
+    modes: tuple[int, ...]  # of the first blocks, the continuous columns
+    sizes: tuple[int, ...]  # states of every block, in the order of the state matrix; modes come first in a block
     n_conditional: int  # the last so many blocks are the discrete columns, which a row may be conditioned on
     starts: tuple[int, ...] = field(init=False)
     groups: tuple[tuple[int, int, int, tuple[int, ...]], ...] = field(init=False)  # start, blocks, size, which blocks
+    n_places: int = field(init=False)
     width: int = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "n_places", sum(self.modes))
         by_size: dict[int, list[int]] = {}
         for block, size in enumerate(self.sizes):
             by_size.setdefault(padded(size), []).append(block)
@@ -60,6 +66,23 @@ class Layout:
     def condition_width(self) -> int:
         return sum(self.sizes[block] for block in self.conditional)
 
+    def blocks(self) -> Tensor:
+        """A number for the block of every cell, the same for a place and its mode; shape (width,)."""
+        numbers = torch.arange(self.width)
+        for start, count, size, _ in self.groups:
+            numbers[start : start + count * size] = start + torch.arange(count).repeat_interleave(size) * size
+        numbers[: self.n_places] = numbers[self.place_states()]
+        return numbers
+
+    def place_states(self) -> Tensor:
+        """The cell of the mode that each place belongs to; shape (n_places,)."""
+        cells = [start + torch.arange(n) for start, n in zip(self.starts, self.modes, strict=False)]
+        return torch.cat([torch.empty(0, dtype=torch.long), *cells])
+
+    def first_places(self) -> Tensor:
+        """The cell of every continuous column's first place."""
+        return torch.tensor(self.modes, dtype=torch.long).cumsum(0) - torch.tensor(self.modes, dtype=torch.long)
+
     def padding(self) -> Tensor:
         """0 for every cell in use and `NEVER` for padding, to be added to the logits; shape (width,)."""
         mask = torch.full((self.width,), NEVER)
@@ -68,11 +91,25 @@ class Layout:
             mask[start : start + size] = 0
         return mask
 
-    def rows(self, states: Tensor, places: Tensor, starts: Tensor) -> Tensor:
-        """Network rows (batch, width) of states (batch, blocks) and places; `starts` is this layout's, on the device."""
+    def rows(self, states: Tensor, places: Tensor) -> Tensor:
+        """Network rows (batch, width) of states (batch, blocks) and places (batch, continuous columns)."""
         rows = places.new_zeros(len(states), self.width)
-        rows[:, : self.n_places] = places
-        return rows.scatter_(1, states.long() + starts, 1.0)
+        starts = torch.tensor(self.starts, dtype=torch.long, device=states.device)
+        rows.scatter_(1, states.long() + starts, 1.0)
+        at, has_mode = self._places_of(states)
+        return rows.scatter_add_(1, at, torch.where(has_mode, places, 0.0))
+
+    def places(self, cells: Tensor, states: Tensor) -> Tensor:
+        """The places (batch, continuous columns) of drawn states among the place cells of rows; 0 where no mode is."""
+        at, has_mode = self._places_of(states)
+        return torch.where(has_mode, cells.gather(1, at), 0.0)
+
+    def _places_of(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        modes = torch.tensor(self.modes, dtype=torch.long, device=states.device)
+        chosen = states[:, : len(self.modes)].long()
+        has_mode = chosen < modes
+        at = torch.where(has_mode, chosen + self.first_places().to(states.device), 0)
+        return at, has_mode
 
     def argmax(self, logits: Tensor) -> Tensor:
         """The most likely state of every block: int32 (batch, blocks)."""

@@ -67,13 +67,30 @@ def draw_rows(logits: Tensor, layout: Layout, generator: torch.Generator) -> Ten
     `TEMPERATURE` (straight-through, Jang et al. 2017, section 2.2). The critic thus never sees the soft states that
     no real row has.
     """
-    noisy = logits.float()
-    parts = [torch.tanh(noisy[:, : layout.n_places])]
-    states = noisy[:, layout.n_places :]
+    logits = logits.float()
+    parts = []
+    states = logits[:, layout.n_places :]
     states = (states + gumbel(states.shape, generator, states.device)) / TEMPERATURE
     for start, count, size, _ in layout.groups:
         start -= layout.n_places
         soft = states[:, start : start + count * size].reshape(len(states), count, size).softmax(-1)
         hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
         parts.append((hard - soft.detach() + soft).flatten(1))
-    return torch.cat(parts, dim=1)
+    return _with_places(logits, torch.cat(parts, dim=1), layout)
+
+
+def expected_rows(logits: Tensor, layout: Layout) -> Tensor:
+    """The mean of the rows that `draw_rows` may draw from these logits: chances in place of states."""
+    logits = logits.float()
+    parts = []
+    for start, count, size, _ in layout.groups:
+        cells = logits[:, start : start + count * size].reshape(len(logits), count, size)
+        parts.append(cells.softmax(-1).flatten(1))
+    return _with_places(logits, torch.cat(parts, dim=1), layout)
+
+
+def _with_places(logits: Tensor, states: Tensor, layout: Layout) -> Tensor:
+    """Rows of states (or chances) and the places of their modes."""
+    of_mode = (layout.place_states() - layout.n_places).to(logits.device)
+    places = torch.tanh(logits[:, : layout.n_places]) * states.index_select(1, of_mode)
+    return torch.cat([places, states], dim=1)

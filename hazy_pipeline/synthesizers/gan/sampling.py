@@ -49,7 +49,7 @@ class Sampler:
         """States (n_rows, blocks) and places (n_rows, continuous columns)."""
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         states = torch.empty(n_rows, len(self.layout.sizes), dtype=torch.int32)
-        places = torch.empty(n_rows, self.layout.n_places)
+        places = torch.empty(n_rows, len(self.layout.modes))
         conditions = torch.zeros(n_rows, dtype=torch.long)
         if self.chances is not None:
             drawn = np.searchsorted(self.chances, rng.random(n_rows) * self.chances[-1], side="right")
@@ -58,11 +58,11 @@ class Sampler:
             for start in range(0, n_rows, CHUNK):
                 part = slice(start, min(start + CHUNK, n_rows))
                 logits = self._logits(conditions[part], generator)
-                places[part] = torch.tanh(logits[:, : self.layout.n_places])
                 logits[:, self.layout.n_places :] += gumbel(logits[:, self.layout.n_places :].shape, generator, CPU)
                 if self.cells is not None:
                     logits.scatter_(1, self.cells[conditions[part]][:, None], -NEVER)
                 states[part] = self.layout.argmax(logits)
+                places[part] = torch.tanh(self.layout.places(logits, states[part]))
         return states.numpy(), places.numpy()
 
     def _logits(self, conditions: Tensor, generator: torch.Generator) -> Tensor:

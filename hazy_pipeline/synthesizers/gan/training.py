@@ -21,10 +21,11 @@ from hazy_pipeline.synthesizers.gan.checkpoint import (
 )
 from hazy_pipeline.synthesizers.gan.conditions import Conditions
 from hazy_pipeline.synthesizers.gan.layout import Layout
-from hazy_pipeline.synthesizers.gan.networks import Critic, Generator, draw_rows
+from hazy_pipeline.synthesizers.gan.networks import Critic, Generator, draw_rows, expected_rows
 
 PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017, section 4)
-MOMENTS = 100.0  # weight of the second moments' distance
+MOMENTS = 100.0  # weight of the moments' distance
+MOMENT_CELLS = 1024  # of a row whose moments are compared in one step, drawn anew each time in wider tables
 AVERAGE = 0.999  # share of the moving average that a step keeps (Yazici et al. 2019)
 BETAS = (0.5, 0.9)  # of Adam, as published
 WEIGHT_DECAY = 1e-6  # of the generator, as published
@@ -94,7 +95,7 @@ class GanTraining(pl.LightningModule):
         self.random = torch.Generator(self.device).manual_seed(self.random_state * 1009 + self.global_rank)
         self.states = torch.from_numpy(states).to(self.device)
         self.places = torch.from_numpy(places).to(self.device)
-        self.starts = torch.tensor(self.layout.starts, dtype=torch.long, device=self.device)
+        self.blocks = self.layout.blocks().to(self.device)
         self.conditions = Conditions(self.layout, states, self.device)
         if self.resume_from is not None:
             self._restore(self.resume_from)
@@ -104,8 +105,9 @@ class GanTraining(pl.LightningModule):
         by_generator, by_critic = self._both_optimizers()
         self._schedule(by_generator, by_critic)
         vectors, cells, rows = self.conditions.draw(self.batch_rows, self.random)
-        drawn = draw_rows(self._logits(self.generator, vectors, cells), self.layout, self.random)
-        real = self.layout.rows(self.states[rows], self.places[rows], self.starts)
+        logits = self._logits(self.generator, vectors, cells)
+        drawn = draw_rows(logits, self.layout, self.random)
+        real = self.layout.rows(self.states[rows], self.places[rows])
 
         fake_seen = torch.cat([drawn.detach(), vectors], dim=1)
         real_seen = torch.cat([real, vectors], dim=1)
@@ -116,7 +118,10 @@ class GanTraining(pl.LightningModule):
         by_critic.step()
 
         self.critic.requires_grad_(False)
-        loss = MOMENTS * self._moments(drawn, real) - self.critic(torch.cat([drawn, vectors], dim=1)).mean()
+        loss = (
+            MOMENTS * self._moments(expected_rows(logits, self.layout), real)
+            - self.critic(torch.cat([drawn, vectors], dim=1)).mean()
+        )
         by_generator.zero_grad()
         self.manual_backward(loss)
         by_generator.step()
@@ -139,7 +144,8 @@ class GanTraining(pl.LightningModule):
         vectors, cells, _ = self.conditions.draw(n_rows, random)
         noise = torch.randn(n_rows, self.settings.latent_dim, generator=random, device=self.device)
         rows = draw_rows(self._fix(self.average(noise, vectors), cells), self.layout, random)
-        return self.layout.argmax(rows), rows[:, : self.layout.n_places]
+        states = self.layout.argmax(rows)
+        return states, self.layout.places(rows, states)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs."""
@@ -171,13 +177,22 @@ class GanTraining(pl.LightningModule):
             return logits
         return logits.scatter_add(1, cells[:, None], logits.new_full((len(cells), 1), FIXED))
 
-    def _moments(self, drawn: Tensor, real: Tensor) -> Tensor:
-        """Estimate of the squared distance of the second moments, per column; may be below 0."""
-        distances = []
-        for fake_half, real_half in zip(drawn.chunk(2), real.chunk(2), strict=True):
-            distances.append((fake_half.T @ fake_half - real_half.T @ real_half) / len(fake_half))
-        product = distances[0] * distances[-1]
-        return product.sum() / len(self.layout.sizes)
+    def _moments(self, expected: Tensor, real: Tensor) -> Tensor:
+        """Estimate of the squared distance of first and second moments, per column; may be below 0.
+
+        Blocks are drawn independently given the logits, so that the product of two blocks' chances is the expected
+        contingency table. Inside a block it is not, hence the mask; the column of ones brings the first moments.
+        """
+        blocks = self.blocks
+        if len(blocks) > MOMENT_CELLS:
+            chosen = torch.randperm(len(blocks), generator=self.random, device=self.device)[:MOMENT_CELLS]
+            expected, real, blocks = expected[:, chosen], real[:, chosen], blocks[chosen]
+        between = torch.nn.functional.pad((blocks[:, None] != blocks).float(), (1, 0, 1, 0), value=1.0)
+        differences = []
+        for halves in zip(expected.chunk(2), real.chunk(2), strict=True):
+            fake, true = (torch.nn.functional.pad(half, (1, 0), value=1.0) for half in halves)
+            differences.append((fake.T @ fake - true.T @ true) / len(fake))
+        return (differences[0] * differences[-1] * between).sum() / len(self.layout.sizes)
 
     def _penalty(self, fake: Tensor, real: Tensor) -> Tensor:
         """Distance of the critic's gradient norm from 1 on lines between packs of drawn and real rows."""

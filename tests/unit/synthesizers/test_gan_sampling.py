@@ -21,7 +21,7 @@ def trained(layout: Layout, depth: int) -> Generator:
 
 
 def test_folded_weights_give_the_networks_own_logits():
-    layout = Layout(2, (3, 9, 4, 2), 2)
+    layout = Layout((2, 7), (3, 9, 4, 2), 2)
     for depth in (1, 2, 3):
         network = trained(layout, depth)
         sampler = Sampler(layout, network.state_dict(), [np.array([5, 5, 5, 5]), np.array([1, 3])])
@@ -33,7 +33,7 @@ def test_folded_weights_give_the_networks_own_logits():
 
 
 def test_conditions_follow_the_frequencies_and_hold():
-    layout = Layout(0, (3, 2), 2)
+    layout = Layout((), (3, 2), 2)
     network = trained(layout, 1)
     with torch.no_grad():
         network.head.weight.zero_()
@@ -47,7 +47,7 @@ def test_conditions_follow_the_frequencies_and_hold():
 
 
 def test_without_discrete_columns_there_are_no_conditions():
-    layout = Layout(2, (3, 2), 0)
+    layout = Layout((3, 1), (3, 2), 0)
     sampler = Sampler(layout, trained(layout, 2).state_dict(), [])
     states, places = sampler.draw(5000, np.random.default_rng(0))
     assert states.shape == (5000, 2)

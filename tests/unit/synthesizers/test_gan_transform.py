@@ -11,7 +11,7 @@ from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.synthesizers.gan.conditions import Conditions
 from hazy_pipeline.synthesizers.gan.layout import Layout, padded
 from hazy_pipeline.synthesizers.gan.mixture import Mixture
-from hazy_pipeline.synthesizers.gan.networks import draw_rows
+from hazy_pipeline.synthesizers.gan.networks import draw_rows, expected_rows
 from hazy_pipeline.synthesizers.gan.scoring import PairDistance
 from hazy_pipeline.synthesizers.gan.transform import ContinuousStates, RowTransform
 
@@ -101,21 +101,31 @@ def test_padding_is_exact_for_small_blocks_and_at_most_a_quarter(size):
     assert size > 8 or padded(size) == size
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(0, 3), st.integers(0, 2**31))
-def test_network_rows_hold_the_states_they_were_made_of(sizes, n_places, seed):
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(0, 12), st.integers(0, 2**31))
+def test_network_rows_hold_the_states_and_places_they_were_made_of(sizes, n_continuous, seed):
     rng = np.random.default_rng(seed)
-    layout = Layout(n_places, tuple(sizes), len(sizes))
+    modes = tuple(int(rng.integers(0, size + 1)) for size in sizes[:n_continuous])
+    layout = Layout(modes, tuple(sizes), len(sizes) - len(modes))
     states = torch.from_numpy(np.stack([rng.integers(0, size, 20) for size in sizes], axis=1).astype(np.int32))
-    places = torch.from_numpy(rng.uniform(-1, 1, (20, n_places)).astype(np.float32))
-    rows = layout.rows(states, places, torch.tensor(layout.starts))
+    places = torch.from_numpy(rng.uniform(0.1, 1, (20, len(modes))).astype(np.float32))
+    rows = layout.rows(states, places)
     assert rows.shape == (20, layout.width)
-    assert rows[:, n_places:].sum() == 20 * len(sizes)
+    assert rows[:, layout.n_places :].sum() == 20 * len(sizes)
     assert torch.equal(layout.argmax(rows), states)
-    assert torch.equal(rows[:, :n_places], places)
+    has_mode = states[:, : len(modes)] < torch.tensor(modes)
+    assert torch.equal(layout.places(rows, states), torch.where(has_mode, places, 0.0))
+    assert (rows[:, : layout.n_places] != 0).sum() == has_mode.sum()
+
+
+def test_expected_rows_are_the_mean_of_drawn_rows():
+    layout = Layout((2,), (3, 4), 1)
+    logits = torch.randn(layout.width, generator=torch.Generator().manual_seed(0)).repeat(60_000, 1) + layout.padding()
+    drawn = draw_rows(logits, layout, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(drawn.mean(0), expected_rows(logits, layout)[0], atol=0.01, rtol=0)
 
 
 def test_drawn_states_follow_the_logits_and_never_the_padding():
-    layout = Layout(0, (9, 9), 2)
+    layout = Layout((), (9, 9), 2)
     chances = torch.tensor([0.5, 0.25, 0.125, 0.125])
     logits = layout.padding().repeat(40_000, 1)
     logits[:, 4:9] = logits[:, layout.starts[1] + 4 : layout.starts[1] + 9] = -1e4
@@ -130,10 +140,10 @@ def test_drawn_states_follow_the_logits_and_never_the_padding():
 def test_conditions_bring_rows_that_fulfil_them_as_often_as_they_occur():
     rng = np.random.default_rng(0)
     states = np.stack([rng.integers(0, 4, 1000), rng.choice(3, 1000, p=[0.9, 0.1, 0])], axis=1).astype(np.int32)
-    layout = Layout(0, (4, 3), 2)
+    layout = Layout((), (4, 3), 2)
     conditions = Conditions(layout, states, torch.device("cpu"))
     vectors, cells, rows = conditions.draw(50_000, torch.Generator().manual_seed(1))
-    real = layout.rows(torch.from_numpy(states)[rows], torch.zeros(50_000, 0), torch.tensor(layout.starts))
+    real = layout.rows(torch.from_numpy(states)[rows], torch.zeros(50_000, 0))
     assert (real.gather(1, cells[:, None]) == 1).all()
     assert (vectors.sum(1) == 1).all()
     frequencies = vectors.mean(0) * 2
