@@ -128,6 +128,8 @@ class NumericBins:
     def encode(self, values: Floats) -> Integers:
         """float64 with NaN, shape (n,) -> segment per row."""
         (single, single_index), (ends, range_index) = self._values, self._ranges
+        if len(self.low):
+            values = np.clip(values, self.low.min(), self.high.max())
         if len(range_index):
             codes = range_index[np.searchsorted(ends, values, side="right").clip(0, len(ends))]
             if len(single):
@@ -166,16 +168,18 @@ def fit_numeric(values: Floats, *, spikes: Floats, low: float, high: float, has_
     unique, counts = np.unique(values, return_counts=True)
     frequent = _frequent(unique, counts, spikes, min_rows)
     rest = values[np.repeat(~frequent, counts)]
-    step = max(min_rows, -(-len(rest) // (MAX_SEGMENTS // 2)), 1)
-    n_ranges = len(rest) // step
+    step = max(2 * min_rows, -(-len(rest) // (MAX_SEGMENTS // 2)))  # an end may move by half of `min_rows`
+    n_ranges = max(len(rest) // step, int(len(rest) >= max(min_rows, 1)))
     if not n_ranges and not frequent.any() and (len(rest) or not has_null):
         n_ranges = 1  # too few rows for anything finer than the protected range
-    ends = _range_ends(rest, n_ranges, low, high, min_rows)
+    ends = _range_ends(rest, n_ranges, low, high, unique[frequent], min_rows)
     ends = ends[np.r_[True, np.diff(ends) > 0]] if len(ends) and low < high else ends
+    if len(ends) == 1 and not frequent.any():
+        ends = np.array([low, high])
     n_ranges = max(len(ends) - 1, 0)
     lows, highs = np.r_[unique[frequent], ends[:-1]], np.r_[unique[frequent], ends[1:]]
     weights = np.r_[counts[frequent], np.full(n_ranges, len(rest) / max(n_ranges, 1))]
-    order = np.argsort(lows + highs, kind="stable")
+    order = np.argsort(lows / 2 + highs / 2, kind="stable")  # halves: a sum of extreme values would overflow
     lows, highs, weights = lows[order], highs[order], weights[order]
     alone = np.isin(lows, spikes) & (lows == highs)
     if has_null:
@@ -193,16 +197,29 @@ def _frequent(unique: Floats, counts: Integers, spikes: Floats, min_rows: int) -
     return frequent
 
 
-def _range_ends(rest: Floats, n_ranges: int, low: float, high: float, min_rows: int) -> Floats:
-    """Ends of `n_ranges` ranges of equal weight; inner ends are means of at least `min_rows` neighbouring values."""
+def _range_ends(rest: Floats, n_ranges: int, low: float, high: float, frequent: Floats, min_rows: int) -> Floats:
+    """Ends of `n_ranges` ranges of equal weight over `rest` (sorted); each is an average of `min_rows` rows or more.
+
+    The outermost ends are where an even spread has the mean of the outermost ranges, but not beyond the nearest
+    frequent value or the protected limit.
+    """
     if n_ranges == 0:
         return np.empty(0)
-    cuts = np.arange(1, n_ranges) * len(rest) // n_ranges
+    if not len(rest):
+        return np.array([low, high])
+    cuts = np.arange(n_ranges + 1) * len(rest) // n_ranges
     window = min(max(min_rows, 2), len(rest))
-    start = np.clip(cuts - window // 2, 0, len(rest) - window)
+    start = np.clip(cuts[1:-1] - window // 2, 0, len(rest) - window)
     total = np.r_[0.0, np.cumsum(rest - low)]
     inner = low + (total[start + window] - total[start]) / window
-    return np.maximum.accumulate(np.r_[low, np.clip(inner, low, high), high])
+    place = np.searchsorted(frequent, rest[[0, -1]])
+    lowest = frequent[place[0] - 1] if place[0] else low
+    highest = frequent[place[1]] if place[1] < len(frequent) else high
+    if n_ranges > 1:
+        first, last = rest[: cuts[1]].mean(), rest[cuts[-2] :].mean()
+        lowest = np.clip(2 * first - inner[0], lowest, inner[0])
+        highest = np.clip(2 * last - inner[-1], inner[-1], highest)
+    return np.maximum.accumulate(np.r_[lowest, np.clip(inner, lowest, highest), highest])
 
 
 @dataclass(frozen=True)
@@ -214,7 +231,8 @@ class DiscreteBins:
     hierarchy: Hierarchy
 
     @cached_property
-    def _group_of(self) -> Integers:
+    def group_of_state(self) -> Integers:
+        """Per state, the group of `grouping`."""
         return np.argsort(self.rank)
 
     def encode(self, codes: Codes) -> Integers:
@@ -224,7 +242,7 @@ class DiscreteBins:
 
     def decode(self, states: Integers, rng: np.random.Generator) -> Codes:
         """State per row -> codes."""
-        return self.grouping.restore(self._group_of[states], rng)
+        return self.grouping.restore(self.group_of_state[states], rng)
 
     def to_json(self) -> dict[str, Any]:
         return {"grouping": self.grouping.to_json(), "rank": self.rank.tolist(), "hierarchy": self.hierarchy.to_json()}

@@ -82,7 +82,7 @@ class Belief:
         rows, k = np.arange(len(self.digit)), self.n_digits
         counts = _table(group, n_groups, self.digit, k)
         cells = (group[:, None] * k + np.arange(k)).ravel()
-        expected: Floats = np.bincount(cells, self.all.ravel(), minlength=n_groups * k).reshape(n_groups, k)
+        expected = np.bincount(cells, self.all.ravel(), minlength=n_groups * k).astype(np.float64).reshape(n_groups, k)
         factors = lift_factors(counts, expected)
         own_expected = np.maximum(expected[group, self.digit] - self.own, 1e-9)
         hold = LIFT_STRENGTH / np.maximum(counts.sum(axis=1), 1.0)[group]

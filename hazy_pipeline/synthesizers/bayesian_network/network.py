@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Integers
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
-from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, DiscreteBins, NumericBins
+from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, DiscreteBins, Hierarchy, NumericBins
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
-from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
+from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated, probabilities
+
+CALIBRATION_ROWS_PER_ROW = 4
+CALIBRATION_ROWS = (50_000, 200_000)
 
 Encoded = Mapping[str, NDArray[Any]]  # modelled columns by name: float64 with NaN, or int32 codes
 
@@ -29,6 +32,10 @@ class Network:
     def names(self) -> tuple[str, ...]:
         return tuple(self.bins)
 
+    @property
+    def hierarchies(self) -> list[Hierarchy]:
+        return [bins.hierarchy for bins in self.bins.values()]
+
     @cached_property
     def layouts(self) -> tuple[Layout, ...]:
         return layouts(self.families, self.bins)
@@ -39,18 +46,13 @@ class Network:
 
     def sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Encoded columns, shape (n_rows,) each, drawn node by node."""
-        groups: dict[tuple[int, int], Integers] = {}
+        draws = Draws(n_rows, rng)
         for layout, sampler in zip(self.layouts, self._samplers, strict=True):
-            column, level = layout.family.column, layout.family.level
-            context = np.zeros(n_rows, dtype=np.int64)
-            for place, (axis, size) in enumerate(zip(layout.axes, layout.sizes, strict=True)):
-                context = context * size + groups[axis] if place else groups[axis]
-            digit = sampler.draw(context, rng)
-            if level:
-                digit = digit + layout.hierarchies[column].first_below[level - 1][groups[column, level - 1]]
-            groups[column, level] = digit
-        return {name: bins.decode(groups[column, bins.hierarchy.n_levels - 1], rng)
-                for column, (name, bins) in enumerate(self.bins.items())}  # fmt: skip
+            draws.draw(layout, sampler, draws.context(layout))
+        return {
+            name: bins.decode(draws.groups[column, bins.hierarchy.n_levels - 1], rng)
+            for column, (name, bins) in enumerate(self.bins.items())
+        }
 
     def to_json(self) -> dict[str, Any]:
         columns = {
@@ -69,6 +71,30 @@ class Network:
         }
         families = tuple(Family.from_json(family) for family in state["families"])
         return cls(bins, families, tuple(arrays[f"table_{i}"] for i in range(len(families))))
+
+
+class Draws:
+    """Rows being drawn: groups of the nodes so far, by (column, level), shape (n_rows,) each."""
+
+    def __init__(self, n_rows: int, rng: np.random.Generator) -> None:
+        self.n_rows, self.rng = n_rows, rng
+        self.groups: dict[tuple[int, int], Integers] = {}
+
+    def context(self, layout: Layout) -> Integers:
+        """The index of every row's context in the node's table."""
+        if not layout.axes:
+            return np.zeros(self.n_rows, dtype=np.int64)
+        context = self.groups[layout.axes[0]]
+        for axis, size in zip(layout.axes[1:], layout.sizes[1:], strict=True):
+            context = context * size + self.groups[axis]
+        return context
+
+    def draw(self, layout: Layout, sampler: AliasTables, context: Integers) -> None:
+        column, level = layout.family.column, layout.family.level
+        digit = sampler.draw(context, self.rng)
+        if level:
+            digit = digit + layout.hierarchies[column].first_below[level - 1][self.groups[column, level - 1]]
+        self.groups[column, level] = digit
 
 
 def layouts(families: Sequence[Family], bins: Mapping[str, Bins]) -> tuple[Layout, ...]:
@@ -94,8 +120,16 @@ def count_tables(families: Sequence[Family], bins: Mapping[str, Bins], batches: 
 
 
 def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Sequence[Integers], *, smoothing: float,
-                  min_rows: int) -> Network:  # fmt: skip
-    """The network whose conditionals are the smoothed counts."""
-    tables = [probabilities(layout, count, smoothing=smoothing, min_rows=min_rows)
-              for layout, count in zip(layouts(families, bins), counts, strict=True)]  # fmt: skip
+                  min_rows: int, rng: np.random.Generator) -> Network:  # fmt: skip
+    """The network whose conditionals are the smoothed counts, each calibrated on a sample of the nodes before it."""
+    n_drawn = int(np.clip(CALIBRATION_ROWS_PER_ROW * counts[0].sum() if counts else 0, *CALIBRATION_ROWS))
+    draws = Draws(n_drawn, rng)
+    tables = []
+    for layout, count in zip(layouts(families, bins), counts, strict=True):
+        table = probabilities(layout, count, smoothing=smoothing, min_rows=min_rows)
+        context = draws.context(layout)
+        if layout.family.steps:
+            table = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
+        tables.append(table.astype(np.float32))
+        draws.draw(layout, AliasTables.build(tables[-1]), context)
     return Network(bins, tuple(families), tuple(tables))

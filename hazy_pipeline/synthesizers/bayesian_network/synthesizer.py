@@ -1,8 +1,9 @@
 """The Bayesian network as a synthesizer."""
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ModelError
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
 from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
+from hazy_pipeline.synthesizers.bayesian_network import exchange
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, fit_discrete, fit_numeric
 from hazy_pipeline.synthesizers.bayesian_network.network import (
     Encoded,
@@ -21,6 +23,9 @@ from hazy_pipeline.synthesizers.bayesian_network.network import (
 )
 from hazy_pipeline.synthesizers.bayesian_network.structure import find_structure
 from hazy_pipeline.tables import Tables
+
+if TYPE_CHECKING:
+    from pgmpy.models import DiscreteBayesianNetwork
 
 ARRAYS_FILE = "tables.npz"
 SAMPLE_CELLS = 8_000_000  # rows times columns from which bins are made
@@ -67,7 +72,8 @@ class BayesianNetwork(Synthesizer):
             iter([encoded]) if sample.num_rows == self.encoder_.n_rows else self._encoded_batches(train, n_columns)
         )
         counts = count_tables(families, bins, batches)
-        self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"], min_rows=self.min_rows)
+        self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"], min_rows=self.min_rows,
+                                      rng=np.random.default_rng(self.random_state))  # fmt: skip
 
     def _bins(self, encoded: Encoded) -> dict[str, Bins]:
         """Table order; numeric bins from the sample, discrete ones from the encoder's counts of all rows."""
@@ -90,6 +96,14 @@ class BayesianNetwork(Synthesizer):
         for batch in train.batches(self.table.name, batch_rows=batch_rows):
             yield self.encoder_.transform(batch)
 
+    def to_pgmpy(self) -> "DiscreteBayesianNetwork":
+        """pgmpy's model with the same conditionals; its variables are the columns at each of their resolutions."""
+        return exchange.to_pgmpy(self.network_, self.encoder_)
+
+    def write_bif(self, path: Path) -> None:
+        """Write the network in the Bayesian interchange format."""
+        exchange.write_bif(self.network_, self.encoder_, path)
+
     def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
         encoded = self.network_.sample(n_rows, rng)
         return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
@@ -102,7 +116,7 @@ class BayesianNetwork(Synthesizer):
         try:
             with np.load(folder / ARRAYS_FILE, allow_pickle=False) as arrays:
                 self.network_ = Network.from_json(state["network"], arrays)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(
                 f"{folder}/{ARRAYS_FILE}: missing or damaged ({error}); register the model again"
             ) from None

@@ -13,6 +13,7 @@ from hazy_pipeline.synthesizers.bayesian_network.information import lift_factors
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 
 LIFT_ROUNDS = 3
+CALIBRATION_ROUNDS = 3
 CERTAIN_ZERO = 15.0  # rows expected under independence from which on none seen means impossible (p < 1e-6)
 
 Probabilities = NDArray[np.float32]
@@ -72,7 +73,7 @@ class Layout:
         return context, size
 
 
-def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_rows: int) -> Probabilities:
+def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_rows: int) -> Floats:
     """Counts -> probabilities, shape (contexts, digits): every context leans on the next shorter one.
 
     p(x | c) = (n(c, x) + s p'(x)) / (n(c) + s), s = `smoothing` times the step's strength. p' is the shorter context's
@@ -104,7 +105,30 @@ def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_row
         weight = smoothing * step.strength
         result = np.where(total + weight > 0, (table + weight * shorter) / np.maximum(total + weight, 1e-300), shorter)
         before = context
-    return result.astype(np.float32)
+    return result
+
+
+def calibrated(
+    layout: Layout, counts: Integers, table: Floats, drawn: Integers, *, rounds: int = CALIBRATION_ROUNDS
+) -> Floats:
+    """The table moved so that, over the contexts that the network itself draws, the node meets every parent as counted.
+
+    Contexts that training never saw are drawn too, and each back-off errs a little; left alone, the errors add up
+    along the network. `drawn`: rows per context in a sample of the nodes before this one, shape (contexts,).
+    """
+    weight = drawn[:, None].astype(np.float64)
+    read = layout.family.parents
+    pairs = [
+        (_sum(counts, *found), found[0])
+        for found in (layout.coarser({c: level}) for c, level in reversed(read.items()))
+    ]
+    for _ in range(rounds):
+        for pair, group in pairs:
+            expected = _sum(weight * table, group, len(pair))
+            expected *= pair.sum(axis=1, keepdims=True) / np.maximum(expected.sum(axis=1, keepdims=True), 1e-9)
+            table = table * lift_factors(pair, expected)[group]
+            table = table / np.maximum(table.sum(axis=1, keepdims=True), 1e-300)
+    return table
 
 
 @dataclass(frozen=True)
@@ -160,5 +184,4 @@ def _sum(values: NDArray[np.float64] | Integers | Mask, group: Integers, n_group
     """(rows, digits) summed over rows of the same group."""
     k = values.shape[1]
     cells = (group[:, None] * k + np.arange(k)).ravel()
-    sums: Floats = np.bincount(cells, values.ravel(), minlength=n_groups * k).reshape(n_groups, k)
-    return sums
+    return np.bincount(cells, values.ravel(), minlength=n_groups * k).astype(np.float64).reshape(n_groups, k)

@@ -1,0 +1,114 @@
+"""Structure: mutual information, trees as pgmpy finds them, parents that are really there."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
+from hazy_pipeline.synthesizers.bayesian_network.information import entropy, mutual_information
+from hazy_pipeline.synthesizers.bayesian_network.structure import Rows, column_order, find_structure, spanning_tree
+
+
+def tree_rows(n=6_000, seed=0):
+    """A random tree over eight columns of three to five states."""
+    rng = np.random.default_rng(seed)
+    columns = [rng.integers(0, 4, n)]
+    parents = [None]
+    for i in range(1, 8):
+        parent = int(rng.integers(0, i))
+        size = int(rng.integers(3, 6))
+        keep = rng.random(n) < 0.7
+        columns.append(np.where(keep, (columns[parent] + i) % size, rng.integers(0, size, n)))
+        parents.append(parent)
+    return columns, parents
+
+
+def sizes(columns):
+    return [int(column.max()) + 1 for column in columns]
+
+
+def test_mutual_information_of_known_tables():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 4, 10_000), rng.integers(0, 3, 10_000)
+    found = mutual_information([a, b, a % 2], [4, 3, 2])
+    np.testing.assert_allclose(found, found.T)
+    assert found[0, 0] == pytest.approx(np.log(4), abs=0.01)
+    assert found[0, 1] == pytest.approx(0, abs=0.002)
+    assert found[0, 2] == pytest.approx(np.log(2), abs=0.01)
+    assert entropy(np.array([3, 3, 0])) == pytest.approx(np.log(2))
+    assert entropy(np.array([0, 0])) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_spanning_tree_weighs_as_much_as_pgmpys(seed):
+    columns, _ = tree_rows(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pgmpy.estimators import TreeSearch
+
+        frame = pd.DataFrame({f"c{i}": column for i, column in enumerate(columns)})
+        theirs = TreeSearch(frame, root_node="c0", n_jobs=1).estimate(show_progress=False)
+    information = mutual_information(columns, sizes(columns))
+    ours = spanning_tree(information)
+    assert [column for column, _ in ours if column == 0] == [0]
+    weight = sum(information[c, p] for c, p in ours if p is not None)
+    reference = sum(information[int(a[1:]), int(b[1:])] for a, b in theirs.edges)
+    assert weight == pytest.approx(reference, rel=1e-9)
+    assert {frozenset((c, p)) for c, p in ours if p is not None} == {
+        frozenset((int(a[1:]), int(b[1:]))) for a, b in theirs.edges
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_true_tree_is_found_by_both_searches(seed):
+    columns, parents = tree_rows(seed=seed)
+    true = {frozenset((i, p)) for i, p in enumerate(parents) if p is not None}
+    rows = Rows(columns, [Hierarchy((), size) for size in sizes(columns)])
+    tree = find_structure(rows, structure="chow_liu", max_parents=3, min_rows=5)
+    assert {frozenset((f.column, p)) for f in tree for p in f.parents} == true
+    greedy = find_structure(rows, structure="greedy", max_parents=3, min_rows=5)
+    assert {frozenset((f.column, next(iter(f.parents)))) for f in greedy if f.steps} == true
+
+
+def test_two_causes_are_both_parents_and_noise_is_none():
+    rng = np.random.default_rng(0)
+    a, b, noise = rng.integers(0, 3, 8_000), rng.integers(0, 3, 8_000), rng.integers(0, 5, 8_000)
+    effect = a + b + (rng.random(8_000) < 0.1)
+    rows = Rows([a, b, noise, effect], [Hierarchy((), n) for n in (3, 3, 5, 6)])
+    families = {f.column: f for f in find_structure(rows, structure="greedy", max_parents=3, min_rows=5)}
+    assert not families[2].steps
+    joined = next(f for f in families.values() if len(f.parents) == 2)
+    assert {joined.column, *joined.parents} == {0, 1, 3}
+
+
+def test_a_child_may_need_only_a_coarse_parent():
+    rng = np.random.default_rng(0)
+    fine = rng.integers(0, 200, 20_000)
+    coarse = np.repeat(np.arange(10), 20)
+    child = np.where(rng.random(20_000) < 0.8, coarse[fine] % 5, rng.integers(0, 5, 20_000))
+    rows = Rows([fine, child], [Hierarchy((coarse,), 200), Hierarchy((), 5)])
+    families = find_structure(rows, structure="greedy", max_parents=3, min_rows=5, first=0)
+    assert families[-1].parents == {0: 0}
+
+
+def test_no_more_parents_than_asked_and_parents_come_first():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=5_000)
+    columns = [np.clip(((base + rng.normal(0, 0.5, 5_000)) * 2 + 5).astype(int), 0, 9) for _ in range(8)]
+    rows = Rows(columns, [Hierarchy((), 10)] * 8)
+    for limit in (1, 2, 3):
+        families = find_structure(rows, structure="greedy", max_parents=limit, min_rows=5)
+        placed = set()
+        for family in families:
+            assert len(family.parents) <= limit
+            assert set(family.parents) <= placed
+            placed.add(family.column)
+        assert placed == set(range(8))
+
+
+def test_the_order_starts_where_it_is_told():
+    information = np.array([[1.0, 0.5, 0.1], [0.5, 1.0, 0.6], [0.1, 0.6, 1.0]])
+    assert column_order(information, 2)[0] == 1
+    assert column_order(information, 2, first=2) == [2, 1, 0]
