@@ -62,14 +62,15 @@ def database_url(text: str, *, what: str) -> URL:
     """
     try:
         url = _from_airflow(text) if text.lstrip().startswith("{") else make_url(text)
-    except (ArgumentError, ValueError, TypeError):
+    except (ArgumentError, ValueError, TypeError, KeyError, AttributeError):  # their words would quote the text
         url = None
     if url is None:
         raise ConfigurationError(f"{what}: not a database URL; it reads like postgresql://user@host:5432/database")
     dialect = url.drivername.partition("+")[0].lower()
     url = url.set(drivername=_DRIVERS.get(dialect, url.drivername)).difference_update_query(["__extra__"])
     if dialect == "sqlite" and url.host:  # Airflow's spelling: the path stands, percent-encoded, in the host's place
-        url = url.set(host=None, database=unquote(url.host) + (f"/{url.database}" if url.database else ""))
+        path = unquote(url.host) + (f"/{url.database}" if url.database else "")
+        url = URL.create("sqlite", database=path)
     return url
 
 

@@ -94,7 +94,7 @@ def _by_class(column: dict[str, Any], held: _Held, place: str) -> pa.DataType | 
     if held.texts:
         return pa.string() if held.integers or held.reals else None
     if not held.integers and not held.reals:
-        return declared_storage(declared) or pa.string()
+        return _when_empty(declared)
     if isinstance(declared, sql.Boolean) and not held.reals and _within(held, 0, 1):
         return pa.bool_()
     if isinstance(declared, sql.Numeric) and not held.off_scale:
@@ -105,6 +105,14 @@ def _by_class(column: dict[str, Any], held: _Held, place: str) -> pa.DataType | 
             return storage if _within(held, -limit, limit) and abs(held.high or 0) < limit else pa.float64()
     is_whole = not held.reals and not isinstance(declared, sql.Float)
     return pa.int64() if is_whole else pa.float64()
+
+
+def _when_empty(declared: Any) -> pa.DataType:
+    """The type that the declaration alone gives; SQLite has one width of integers and one of floats."""
+    storage = declared_storage(declared) or pa.string()
+    if pa.types.is_integer(storage):
+        return pa.int64()
+    return pa.float64() if pa.types.is_floating(storage) else storage
 
 
 def _within(held: _Held, low: float, high: float) -> bool:

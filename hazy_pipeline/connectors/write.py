@@ -68,7 +68,8 @@ def _write_file(batches: Iterator[pa.RecordBatch], schema: pa.Schema, location: 
         )
     plain = pa.schema([field.with_nullable(True) for field in schema])
     try:
-        fs, path = fsspec.core.url_to_fs(location, **options)
+        # An instance of its own, for others that write through a shared one would be drawn into the transaction.
+        fs, path = fsspec.core.url_to_fs(location, **options, skip_instance_cache=True)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"output.to: {shown(location)}: no such kind of location: {error}") from None
     is_local = "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
@@ -128,12 +129,6 @@ def _umask() -> int:
 
 @contextmanager
 def _remote_sink(fs: Any, path: str) -> Iterator[BinaryIO]:
-    """An upload that becomes visible when it is committed, and never when it is discarded."""
-    file = fs.open(path, "wb", autocommit=False)
-    try:
+    """An upload that becomes visible when all of it is there, and never when it breaks off."""
+    with fs.transaction, fs.open(path, "wb") as file:
         yield file
-        file.close()
-    except BaseException:
-        file.discard()
-        raise
-    file.commit()
