@@ -70,6 +70,7 @@ class CsvReader:
     def texts(self, file: File, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows in order, every column text; SourceError and DataError name the place of what cannot be read."""
         broken: list[Any] = []
+        is_single = len(self.names(file)) == 1  # there, an empty line is a null and no blank between rows
 
         def refuse(row: Any) -> str:
             broken.append(row)
@@ -84,6 +85,7 @@ class CsvReader:
                     ),
                     parse_options=pa.csv.ParseOptions(
                         delimiter=self.options.delimiter, quote_char=self.options.quote, newlines_in_values=True,
+                        ignore_empty_lines=not is_single,
                         invalid_row_handler=refuse,
                     ),
                     convert_options=pa.csv.ConvertOptions(

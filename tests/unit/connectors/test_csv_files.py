@@ -92,6 +92,11 @@ def test_a_column_without_values_is_text(read: Read) -> None:
     assert storages(read("a,b\n1,\n2,NA\n")) == {"a": "int64", "b": "string"}
 
 
+def test_an_empty_line_is_a_null_where_there_is_one_column_and_nothing_elsewhere(read: Read) -> None:
+    assert read("a\n1\n\n3\n").read("people")["a"].to_pylist() == [1, None, 3]
+    assert read("a,b\n1,1\n\n3,3\n").read("people")["a"].to_pylist() == [1, 3]
+
+
 def test_a_long_field(read: Read) -> None:
     assert len(read("a\n" + "x" * 300_000 + "\n").read("people")["a"][0].as_py()) == 300_000
 
