@@ -26,7 +26,6 @@ from hazy_pipeline.synthesizers.gan.transform import RowTransform
 
 Rows = tuple[NDArray[np.int32], NDArray[np.float32]]
 
-STEPS_BETWEEN_SCORES = 20  # at least: scoring a small table after every epoch would cost more than training it
 PATIENCE = 20  # scores without a better one before the training ends
 SHARE_OF_EPOCHS = 0.25  # ... and at least this share of all epochs, for the learning rate to fall
 WIDE = 1024  # from this width on, half precision repays its conversions
@@ -60,7 +59,6 @@ class Fitting:
         rng = np.random.default_rng(random_state)
         self._train = sample_rows(*train, 10 * ROWS, rng)
         self._reference = sample_rows(*(validation if len(validation[0]) else train), ROWS, rng)
-        self._score_every = -(-STEPS_BETWEEN_SCORES // self.module.n_steps)
         self._transform, self._random_state = transform, random_state
         self._distance: PairDistance | None = None
         self.progress = Progress()
@@ -80,15 +78,12 @@ class Fitting:
         progress = self.progress
         progress.epoch += 1
         progress.step = self.module.step
-        last = progress.epoch >= self.settings.epochs
-        scored = progress.epoch % self._score_every == 0 or last or progress.epoch == 1
-        if scored:
-            self._score()
+        self._score()
         try:
             self.on_epoch(progress.epoch - 1, progress.loss)
         except StopFitting:
             self.module.trainer.should_stop = True
-        if scored and self.checkpoints is not None and self.module.global_rank == 0:
+        if self.checkpoints is not None and self.module.global_rank == 0:
             self._write()
         if self._exhausted():
             self.module.trainer.should_stop = True

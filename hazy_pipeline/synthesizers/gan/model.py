@@ -16,11 +16,13 @@ from hazy_pipeline.search_spaces import GanSpace
 from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
 from hazy_pipeline.synthesizers.gan.fitting import Fitting
 from hazy_pipeline.synthesizers.gan.sampling import Sampler
+from hazy_pipeline.synthesizers.gan.scoring import sample_rows
 from hazy_pipeline.synthesizers.gan.training import Settings
 from hazy_pipeline.synthesizers.gan.transform import Encoded, RowTransform
 from hazy_pipeline.tables import Tables
 
 WEIGHTS_FILE = "generator.safetensors"
+CALIBRATION_ROWS = 50_000
 MAX_ROWS = 2_000_000  # learned from, drawn uniformly; encoded they take about 8 bytes a column
 
 
@@ -52,8 +54,9 @@ class Gan(Synthesizer):
                                            rng=rng)  # fmt: skip
         self.weights_, self.loss_ = {}, 0.0
         if self.transform_.sizes:
+            real = self.transform_.encode(rows, rng)
             fitting = Fitting(
-                self.transform_, self.transform_.encode(rows, rng),
+                self.transform_, real,
                 self.transform_.encode(self._encoded(validation, MAX_ROWS), rng),
                 Settings(**{field.name: chosen[field.name] for field in fields(Settings)}),  # type: ignore[arg-type]
                 random_state=self.random_state, on_epoch=on_epoch, checkpoints=checkpoints,
@@ -61,6 +64,10 @@ class Gan(Synthesizer):
             self.weights_ = fitting.run()
             self.loss_ = fitting.progress.best
         self._prepare()
+        if self._sampler is not None:
+            made = self._sampler.draw(CALIBRATION_ROWS, rng)
+            self.transform_ = self.transform_.calibrated(made, sample_rows(*real, CALIBRATION_ROWS, rng),
+                                                         min_rows=self.min_rows)  # fmt: skip
 
     def _encoded(self, tables: Tables, max_rows: int) -> Encoded:
         """The modelled columns of at most `max_rows` rows, drawn uniformly."""
@@ -81,7 +88,7 @@ class Gan(Synthesizer):
         return {c.name: np.concatenate([part[c.name] for part in taken] or [empty[c.name]]) for c in columns}
 
     def _prepare(self) -> None:
-        self._sampler = None
+        self._sampler: Sampler | None = None
         if self.weights_:
             frequencies = [grouping.group_counts for grouping in self.transform_.groupings]
             self._sampler = Sampler(self.transform_.layout, self.weights_, frequencies)

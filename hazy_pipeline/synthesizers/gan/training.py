@@ -24,6 +24,7 @@ from hazy_pipeline.synthesizers.gan.layout import Layout
 from hazy_pipeline.synthesizers.gan.networks import Critic, Generator, draw_rows, expected_rows
 
 PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017, section 4)
+STEPS = 25  # of an epoch at least: rows are drawn with replacement, and a small table needs as many updates as a large
 MOMENTS = 100.0  # weight of the moments' distance
 MOMENT_CELLS = 1024  # of a row whose moments are compared in one step, drawn anew each time in wider tables
 AVERAGE = 0.999  # share of the moving average that a step keeps (Yazici et al. 2019)
@@ -67,7 +68,7 @@ class GanTraining(pl.LightningModule):
         self._training_rows = (states, places)
         most = min(settings.batch_size, max(len(states), settings.pac))
         self.batch_rows = max(1, most // settings.pac) * settings.pac
-        self.n_steps = max(1, len(states) // self.batch_rows)  # per epoch
+        self.n_steps = max(STEPS, len(states) // self.batch_rows)  # per epoch
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.generator = Generator(
@@ -95,7 +96,9 @@ class GanTraining(pl.LightningModule):
         self.random = torch.Generator(self.device).manual_seed(self.random_state * 1009 + self.global_rank)
         self.states = torch.from_numpy(states).to(self.device)
         self.places = torch.from_numpy(places).to(self.device)
-        self.blocks = self.layout.blocks().to(self.device)
+        blocks = self.layout.blocks()
+        self.blocks = torch.cat([blocks, blocks[: self.layout.n_places]]).to(self.device)
+        self.place_states = self.layout.place_states().to(self.device)
         self.conditions = Conditions(self.layout, states, self.device)
         if self.resume_from is not None:
             self._restore(self.resume_from)
@@ -184,6 +187,7 @@ class GanTraining(pl.LightningModule):
         contingency table. Inside a block it is not, hence the mask; the column of ones brings the first moments.
         """
         blocks = self.blocks
+        expected, real = self._with_squares(expected), self._with_squares(real)
         if len(blocks) > MOMENT_CELLS:
             chosen = torch.randperm(len(blocks), generator=self.random, device=self.device)[:MOMENT_CELLS]
             expected, real, blocks = expected[:, chosen], real[:, chosen], blocks[chosen]
@@ -193,6 +197,12 @@ class GanTraining(pl.LightningModule):
             fake, true = (torch.nn.functional.pad(half, (1, 0), value=1.0) for half in halves)
             differences.append((fake.T @ fake - true.T @ true) / len(fake))
         return (differences[0] * differences[-1] * between).sum() / len(self.layout.sizes)
+
+    def _with_squares(self, rows: Tensor) -> Tensor:
+        """Rows and, for the spread inside modes, the squares of their places: place² x chance of the mode."""
+        places = rows[:, : self.layout.n_places]
+        chances = rows.index_select(1, self.place_states)
+        return torch.cat([rows, places**2 / chances.clamp(min=1e-3)], dim=1)
 
     def _penalty(self, fake: Tensor, real: Tensor) -> Tensor:
         """Distance of the critic's gradient norm from 1 on lines between packs of drawn and real rows."""

@@ -1,7 +1,7 @@
 """Encoded columns to what the networks see and back: states (modes, spikes, null, categories) and places in modes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hazy_pipeline.encode.categorical import CategoryGrouping
 from hazy_pipeline.encode.table import TableEncoder
+from hazy_pipeline.synthesizers.gan.calibration import Calibration
 from hazy_pipeline.synthesizers.gan.layout import Layout
 from hazy_pipeline.synthesizers.gan.mixture import Mixture
 
@@ -33,6 +34,7 @@ class ContinuousStates:
     spikes: NDArray[np.float64]
     has_null: bool
     step: float
+    calibration: Calibration | None = None  # of the values that generated states and places stand for
 
     @property
     def n_modes(self) -> int:
@@ -77,6 +79,8 @@ class ContinuousStates:
             values = np.full(len(states), np.nan)
         else:
             values = self.mixture.restore(places, np.minimum(states, self.n_modes - 1))
+            if self.calibration is not None:
+                values = self.calibration(values)
         fixed = states >= self.n_modes
         if fixed.any():
             table = np.append(self.spikes, np.nan)
@@ -85,14 +89,16 @@ class ContinuousStates:
 
     def to_json(self) -> dict[str, Any]:
         mixture = None if self.mixture is None else self.mixture.to_json()
+        calibration = None if self.calibration is None else self.calibration.to_json()
         return {"name": self.name, "mixture": mixture, "spikes": self.spikes.tolist(), "has_null": self.has_null,
-                "step": self.step}  # fmt: skip
+                "step": self.step, "calibration": calibration}  # fmt: skip
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Self:
         mixture = None if state["mixture"] is None else Mixture.from_json(state["mixture"])
         spikes = np.array(state["spikes"], dtype=np.float64)
-        return cls(state["name"], mixture, spikes, state["has_null"], state["step"])
+        calibration = None if state["calibration"] is None else Calibration.from_json(state["calibration"])
+        return cls(state["name"], mixture, spikes, state["has_null"], state["step"], calibration)
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,17 @@ class RowTransform:
         for j, (name, grouping) in enumerate(zip(self.discrete, self.groupings, strict=True), len(self.continuous)):
             encoded[name] = grouping.restore(states[:, j], rng)
         return encoded
+
+    def calibrated(self, made: tuple[Codes, Places], real: tuple[Codes, Places], *, min_rows: int) -> Self:
+        """The same transform, decoding generated rows so that their marginals are the training rows'."""
+        continuous = []
+        for j, column in enumerate(self.continuous):
+            values = []
+            for states, places in (made, real):
+                in_mode = states[:, j] < column.n_modes
+                values.append(column.decode(states[in_mode, j], places[in_mode, j]))
+            continuous.append(replace(column, calibration=Calibration.fit(*values, min_rows=min_rows)))
+        return replace(self, continuous=tuple(continuous))
 
     def to_json(self) -> dict[str, Any]:
         return {

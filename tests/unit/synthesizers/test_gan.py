@@ -127,7 +127,7 @@ class Killed(Exception):
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(rows, tmp_path):
-    options = {"epochs": 12, "batch_size": 20}  # 30 steps an epoch: every epoch is scored and kept
+    options = {"epochs": 10}
     whole_losses, losses = [], []
     whole = fitted(rows, on_epoch=lambda epoch, loss: whole_losses.append((epoch, loss)), **options)
 
@@ -170,7 +170,7 @@ def test_stop_fitting_keeps_the_best_weights_so_far(rows):
         if epoch == 2:
             raise StopFitting
 
-    gan = fitted(rows, on_epoch=stop_at_third, epochs=50, batch_size=20)
+    gan = fitted(rows, on_epoch=stop_at_third, epochs=50)
     assert len(losses) == 3
     assert gan.loss_ == min(losses)
     assert gan.sample(10)["rows"].num_rows == 10
@@ -195,7 +195,7 @@ def test_nothing_is_printed_or_left_behind_and_no_pickle_is_written(rows, tmp_pa
     folder = tmp_path / "cwd"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    gan = fitted(rows, checkpoints=tmp_path / "checkpoints", batch_size=20)
+    gan = fitted(rows, checkpoints=tmp_path / "checkpoints")
     gan.save(tmp_path / "model")
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
