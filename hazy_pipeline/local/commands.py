@@ -154,7 +154,9 @@ def _show_addresses(here: Layout, generator: str | None = None) -> None:
         f"\nAirflow  {here.airflow_page}  (user {ADMIN}, password {password(here)})", highlight=False, soft_wrap=True
     )
     console.print(
-        f"MLflow   {here.mlflow_page}{models}  (no login; both listen on this machine alone)", highlight=False
+        f"MLflow   {here.mlflow_page}{models}  (no login; both listen on this machine alone)",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -13,7 +13,9 @@ from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.run_store import RunFolder
 
 GROUPS = ("score", "fidelity", "utility", "privacy")
-SHOWN_COLUMNS = 8
+MOST_COLUMNS = 6
+MOST_LINES = 40
+ROWS_SIDE_BY_SIDE = 3
 
 
 def show_outcome(console: Console, generator: str, run_id: str) -> None:
@@ -66,11 +68,25 @@ def score_table(judged: Mapping[str, Any]) -> Table:
 
 
 def row_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The first rows, as many columns of them as can be read."""
+    """The first rows, one below the other; side by side, with the columns' names on the left, where columns are many."""
     names = list(rows[0])
-    shown = names[:SHOWN_COLUMNS]
-    more = f" (and {len(names) - len(shown)} more columns)" if len(names) > len(shown) else ""
-    table = Table(*shown, title=f"The first synthetic rows{more}")
-    for row in rows:
-        table.add_row(*("" if row[name] is None else escape(str(row[name])) for name in shown))
+    table = Table(title="The first synthetic rows", show_lines=False)
+    if len(names) <= MOST_COLUMNS:
+        for name in names:
+            table.add_column(escape(name), overflow="ellipsis", no_wrap=True)
+        for row in rows:
+            table.add_row(*(_cell(row[name]) for name in names))
+        return table
+    shown = rows[:ROWS_SIDE_BY_SIDE]
+    table.add_column("")
+    for number in range(1, len(shown) + 1):
+        table.add_column(f"row {number}", overflow="ellipsis", no_wrap=True)
+    for name in names[:MOST_LINES]:
+        table.add_row(escape(name), *(_cell(row[name]) for row in shown))
+    if len(names) > MOST_LINES:
+        table.caption = f"and {len(names) - MOST_LINES} more columns"
     return table
+
+
+def _cell(value: Any) -> str:
+    return "[dim]null[/]" if value is None else escape(str(value))
