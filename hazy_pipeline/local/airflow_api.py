@@ -86,12 +86,16 @@ class AirflowApi:
         return str(self._request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").json()["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> list[TaskState]:
-        """Every task instance of a run."""
+        """Every task instance of a run, as much of it as following needs."""
+        return [_task_state(entry) for entry in self.task_instances(dag_id, run_id)]
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Every task instance of a run, as Airflow tells it."""
         url = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
-        found: list[TaskState] = []
+        found: list[dict[str, Any]] = []
         while True:
             page = self._request("GET", url, params={"limit": PAGE, "offset": len(found)}).json()
-            found += [_task_state(entry) for entry in page["task_instances"]]
+            found += page["task_instances"]
             if len(found) >= page["total_entries"] or not page["task_instances"]:
                 return found
 
