@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 KNOTS = 200
+LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,12 @@ class Calibration:
 
     @classmethod
     def fit(cls, made: Floats, real: Floats, *, min_rows: int) -> Self | None:
-        """None where there are too few values, or the made ones do not differ enough, to tell anything."""
+        """None where there are too few values, or the made ones do not differ enough, to tell anything.
+
+        Nor are values mapped whose sums could overflow.
+        """
+        if any(len(values) and np.abs(values).max() > LARGEST for values in (made, real)):
+            return None
         n_knots = min(KNOTS, len(real) // (2 * max(min_rows, 5)), len(made) // 10)
         if n_knots < 2:
             return None

@@ -68,8 +68,10 @@ class PairDistance:
         mixture = self.transform.continuous[j].mixture
         if mixture is None:
             return places
-        means = torch.as_tensor(mixture.means - mixture.means[0], dtype=torch.float32, device=places.device)
-        stds = torch.as_tensor(mixture.stds, dtype=torch.float32, device=places.device)
+        width = np.ptp(mixture.means) + mixture.stds.max()  # bins need the order alone, and float32 a common scale
+        centred = (mixture.means - mixture.means[0]) / width
+        means = torch.as_tensor(centred, dtype=torch.float32, device=places.device)
+        stds = torch.as_tensor(mixture.stds / width, dtype=torch.float32, device=places.device)
         return places * REACH * stds[states] + means[states]
 
     def _tables(self, states: Tensor, places: Tensor) -> Tensor:
