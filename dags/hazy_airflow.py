@@ -3,6 +3,7 @@
 Light: parsed with every DAG file, so everything that learns or stores is imported inside the functions that tasks call.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,18 +61,17 @@ def source_asset(name: str) -> Asset:
 
 
 def airflow_secrets(connection_id: str) -> str:
-    """An Airflow connection as the connectors want it; where Airflow has none, the environment's."""
+    """An Airflow connection in its JSON form, which the connectors read; where Airflow has none, the environment's."""
     from airflow.sdk import Connection
 
     from hazy_pipeline.connectors import environment_secrets
 
     try:
-        connection = Connection.get(connection_id)
+        found = Connection.get(connection_id)
     except AirflowNotFoundException:
         return environment_secrets(connection_id)
-    if connection.extra and not connection.host:
-        return str(connection.extra)
-    return str(connection.get_uri())
+    names = ("conn_type", "login", "password", "host", "port", "schema", "extra")
+    return json.dumps({name: getattr(found, name) for name in names})
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Whole runs of the DAGs by Airflow's own rules, without a scheduler: champions, repetitions, failures, news."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,27 @@ def test_news_are_announced_and_remembered(configure: Configure, source: Source,
     with create_session() as session:
         events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == run.id)).all()
         assert [(event.name, event.extra["watermark"]) for event in events] == [("orders_source", now)]
+
+
+def test_credentials_come_from_airflows_connections(
+    configure: Configure, run_dag: RunDag, tmp_path: Path, airflow: None
+) -> None:
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    from hazy_pipeline import steps
+    from hazy_pipeline.config import load_config
+
+    database = tmp_path / "shop.db"
+    with closing(sqlite3.connect(database)) as shop, shop:
+        shop.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, amount REAL)")
+        shop.executemany("INSERT INTO orders (amount) VALUES (?)", [(n / 7,) for n in range(200)])
+    with create_session() as session:
+        session.add(Connection(conn_id="shop_db", conn_type="sqlite", host=str(database)))
+    file = configure(source={"connector": "sql", "connection": "shop_db", "table": "orders"})
+    run = run_dag("watch__orders")
+    assert run.state == "success"
+    assert "200" in str(steps.seen_watermark(load_config(file)))
 
 
 def test_the_form_writes_rows(
