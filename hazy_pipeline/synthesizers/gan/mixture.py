@@ -12,16 +12,21 @@ SAMPLE = 10_000
 ITERATIONS = 200
 TOLERANCE = 1e-5  # nats per value and iteration
 NARROWEST = 1e-3  # a mode's least standard deviation, in standard deviations of the column
+LARGEST = 1e150  # beyond it squares overflow
 REACH = 4.0  # a mode covers its mean ± 4 standard deviations (Xu et al. 2019, section 4.2)
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Modes of a column: weights, means and standard deviations, arrays of one length, by rising mean."""
+    """Modes of a column: weights, means and standard deviations, arrays of one length, by rising mean.
+
+    Means and standard deviations are in `unit`s: 1 but for columns with values beyond `LARGEST`.
+    """
 
     weights: Floats
     means: Floats
     stds: Floats
+    unit: float = 1.0
 
     @classmethod
     def fit(cls, values: Floats, *, n_modes: int, min_rows: int, rng: np.random.Generator) -> Self:
@@ -34,37 +39,42 @@ class Mixture:
         n_rows = len(values)
         if n_rows > SAMPLE:
             values = rng.choice(values, SAMPLE, replace=False)
+        unit = max(1.0, float(np.abs(values).max()) / LARGEST)
+        values = values / unit
         centre, scale = float(values.mean()), float(values.std())
         if scale <= 0 or not np.isfinite(scale):
             width = max(abs(centre) * 1e-9, 1e-9)
-            return cls(np.ones(1), np.array([centre]), np.array([width]))
+            return cls(np.ones(1), np.array([centre]), np.array([width]), unit)
         weights, means, stds = _expectation_maximisation((values - centre) / scale, n_modes)
         kept = weights * n_rows >= min(min_rows, n_rows * weights.max())
         weights, means, stds = weights[kept], means[kept], stds[kept]
         order = np.argsort(means, kind="stable")
-        return cls(weights[order] / weights.sum(), means[order] * scale + centre, stds[order] * scale)
+        return cls(weights[order] / weights.sum(), means[order] * scale + centre, stds[order] * scale, unit)
 
     def draw_modes(self, values: Floats, rng: np.random.Generator) -> NDArray[np.int32]:
         """A mode for every value, drawn by the modes' responsibilities for it (section 4.2, step 3)."""
-        log = _log_densities(values, self.weights, self.means, self.stds)
+        log = _log_densities(values / self.unit, self.weights, self.means, self.stds)
         log += rng.gumbel(size=log.shape)
         modes: NDArray[np.int32] = log.argmax(axis=1).astype(np.int32)
         return modes
 
     def normalise(self, values: Floats, modes: NDArray[np.int32]) -> NDArray[np.float32]:
         """The place of each value inside its mode, in [-1, 1]."""
-        return np.clip((values - self.means[modes]) / (REACH * self.stds[modes]), -1, 1).astype(np.float32)
+        return np.clip((values / self.unit - self.means[modes]) / (REACH * self.stds[modes]), -1, 1).astype(np.float32)
 
     def restore(self, places: NDArray[np.float32], modes: NDArray[np.int32]) -> Floats:
         """The inverse of `normalise`."""
-        return places * (REACH * self.stds)[modes] + self.means[modes]
+        in_units = places * (REACH * self.stds)[modes] + self.means[modes]
+        return np.clip(in_units, -LARGEST, LARGEST) * self.unit
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name).tolist() for name in ("weights", "means", "stds")}
+        arrays = {name: getattr(self, name).tolist() for name in ("weights", "means", "stds")}
+        return {**arrays, "unit": self.unit}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Self:
-        return cls(*(np.array(state[name], dtype=np.float64) for name in ("weights", "means", "stds")))
+        weights, means, stds = (np.array(state[name], dtype=np.float64) for name in ("weights", "means", "stds"))
+        return cls(weights, means, stds, state["unit"])
 
 
 def _log_densities(values: Floats, weights: Floats, means: Floats, stds: Floats) -> Floats:
