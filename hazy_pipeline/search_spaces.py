@@ -199,9 +199,9 @@ class GanSpace(SearchSpace):
     limits: ClassVar[dict[str, Limit]] = {
         "epochs": _int(100, 1, 10_000),
         "batch_size": _int(500, 10, 100_000),
-        "learning_rate": _float(2e-4, 1e-6, 0.1),
+        "learning_rate": _float(1e-3, 1e-6, 0.1),
         "latent_dim": _int(128, 2, 2048),
-        "width": _int(256, 8, 4096),
+        "width": _int(128, 8, 4096),
         "depth": _int(2, 1, 8),
         "pac": _int(10, 1, 50),
         "n_modes": _int(10, 1, 50),
