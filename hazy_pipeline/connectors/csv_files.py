@@ -18,7 +18,7 @@ from hazy_pipeline.connectors.infer import TYPES, TypeInference, converted
 from hazy_pipeline.connectors.listing import File
 from hazy_pipeline.errors import ConfigurationError, DataError, SourceChangedError, SourceError
 
-BLOCK_BYTES = 8 << 20  # a row may be at most this long
+BLOCK_BYTES = 4 << 20  # a row may be at most this long
 _GZIP = b"\x1f\x8b"
 _DELIMITERS = ",;\t|"
 

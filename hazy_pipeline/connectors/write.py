@@ -1,5 +1,6 @@
 """Writing rows to where people want them: a file, an object in a store, or a table; all of it or nothing."""
 
+import gzip
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,9 @@ def _writer(sink: BinaryIO, schema: pa.Schema, path: str) -> Iterator[_Writer]:
         with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
             yield writer
     elif path.lower().endswith(".gz"):
-        with pa.CompressedOutputStream(sink, "gzip") as packed, pa.csv.CSVWriter(packed, schema) as writer:
+        # Level 6 is three times as fast as Arrow's 9 for a few per cent; no name and time, so same rows, same bytes.
+        packing = gzip.GzipFile(filename="", fileobj=sink, mode="wb", compresslevel=6, mtime=0)
+        with packing as packed, pa.csv.CSVWriter(packed, schema) as writer:
             yield writer
     else:
         with pa.csv.CSVWriter(sink, schema) as writer:

@@ -55,6 +55,14 @@ def test_csv_and_gzip(tmp_path: Path) -> None:
     assert gzip.decompress((tmp_path / "rows.CSV.gz").read_bytes()).decode() == CSV
 
 
+def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        for suffix in ("csv", "csv.gz", "parquet"):
+            write_output(batches(), TABLE, to=str(tmp_path / folder / f"rows.{suffix}"))
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
 def test_parquet(tmp_path: Path) -> None:
     write_output(batches(), TABLE, to=str(tmp_path / "rows.parquet"))
     assert pq.read_table(tmp_path / "rows.parquet").equals(ROWS)
