@@ -1,7 +1,6 @@
 """MLflow as a notebook: one experiment per Generator, one parent run per pipeline run, child runs below it."""
 
 import fcntl
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Metric, Param, RunTag
