@@ -15,7 +15,7 @@ import pyarrow.csv
 
 from hazy_pipeline.config import CsvOptions
 from hazy_pipeline.connectors.infer import TYPES, TypeInference, converted
-from hazy_pipeline.connectors.listing import File
+from hazy_pipeline.connectors.listing import File, reason, store_errors
 from hazy_pipeline.errors import ConfigurationError, DataError, SourceChangedError, SourceError
 
 BLOCK_BYTES = 4 << 20  # a row may be at most this long
@@ -38,7 +38,7 @@ class CsvReader:
                 raise DataError(f"{file.shown}: the file is empty; a header and rows are expected")
             if len(header) == 1 and any(delimiter in header[0] for delimiter in _DELIMITERS):
                 self._check_delimiter(file, header[0], next(rows, None))
-        except (UnicodeError, OSError, EOFError, zlib.error, csv.Error) as error:
+        except _parse_errors() as error:
             raise self._explained(file, error) from None
         return header
 
@@ -94,7 +94,7 @@ class CsvReader:
                     ),
                 )  # fmt: skip
                 yield from reader
-        except (pa.ArrowException, UnicodeError, OSError, EOFError, zlib.error) as error:
+        except _parse_errors() as error:
             if "Empty CSV file" not in str(error):  # a header without a line break: no rows
                 raise self._explained(file, error, broken[0] if broken else None) from None
 
@@ -146,8 +146,8 @@ class CsvReader:
                 f"{place}: a row is longer than {BLOCK_BYTES >> 20} MiB; most likely a quote is never closed: "
                 "check `csv.quote`"
             )
-        if isinstance(error, OSError):
-            return SourceError(f"{place}: cannot be read: {error.strerror or type(error).__name__}")
+        if isinstance(error, store_errors()):
+            return SourceError(f"{place}: cannot be read: {reason(error)}")
         return DataError(f"{place}: not readable as CSV: {words.split(':')[0]}")
 
     def _wrong_encoding(self, file: File) -> DataError:
@@ -185,6 +185,10 @@ class CsvReader:
             except csv.Error:  # a field beyond the module's limit: the row's number has to do
                 pass
         return None
+
+
+def _parse_errors() -> tuple[type[Exception], ...]:
+    return (*store_errors(), pa.ArrowException, UnicodeError, EOFError, zlib.error, csv.Error)
 
 
 @contextmanager

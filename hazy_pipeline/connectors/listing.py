@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -37,8 +38,8 @@ class File:
         """For reading bytes; raises SourceError."""
         try:
             return self.fs.open(self.path, "rb")  # type: ignore[no-any-return]
-        except OSError as error:
-            raise SourceError(f"{self.shown}: cannot be opened: {_reason(error)}") from None
+        except store_errors() as error:
+            raise SourceError(f"{self.shown}: cannot be opened: {reason(error)}") from None
 
 
 def shown(location: str) -> str:
@@ -61,8 +62,8 @@ def list_files(path: str, options: dict[str, Any], *, kind: str) -> list[File]:
     fs.invalidate_cache()  # a sensor that polls must not see yesterday's listing
     try:
         entries = _entries(fs, root, path, kind)
-    except OSError as error:
-        raise SourceError(f"{shown(path)}: cannot be listed: {_reason(error)}") from None
+    except store_errors() as error:
+        raise SourceError(f"{shown(path)}: cannot be listed: {reason(error)}") from None
     return [_file(fs, entry) for entry in sorted(entries, key=lambda entry: str(entry["name"]))]
 
 
@@ -138,5 +139,12 @@ def _is_local(fs: Any) -> bool:
     return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__
+def store_errors() -> tuple[type[Exception], ...]:
+    """What file systems raise: OSError, and botocore's own errors, which are none, once an S3 file system is loaded."""
+    botocore = sys.modules.get("botocore.exceptions")
+    return (OSError, botocore.BotoCoreError) if botocore else (OSError,)
+
+
+def reason(error: Exception) -> str:
+    """The cause in a few words; the rest of such a message may hold a URL with its secrets."""
+    return getattr(error, "strerror", None) or type(error).__name__

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hazy_pipeline.connectors.listing import File
+from hazy_pipeline.connectors.listing import File, store_errors
 from hazy_pipeline.errors import DataError, SourceError
 from hazy_pipeline.tables import BATCH_ROWS
 
@@ -41,7 +41,7 @@ class ParquetReader:
                 for batch in pq.ParquetFile(stream).iter_batches(batch_size=BATCH_ROWS, columns=list(types)):
                     columns = [_converted(batch.column(name), storage, name, file) for name, storage in types.items()]
                     yield pa.record_batch(columns, names=list(types))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, *store_errors()) as error:
             raise SourceError(f"{file.shown}: damaged Parquet file ({type(error).__name__}); write it again") from None
 
     def _schema(self, file: File) -> pa.Schema:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from hazy_pipeline.connectors.listing import shown
+from hazy_pipeline.connectors.listing import reason, shown, store_errors
 from hazy_pipeline.connectors.secrets import Secrets, fill_placeholders, storage_options
 from hazy_pipeline.errors import ConfigurationError, DataError, SourceError
 from hazy_pipeline.schema import TableSchema
@@ -82,8 +82,8 @@ def _write_file(batches: Iterator[pa.RecordBatch], schema: pa.Schema, location: 
         ):
             for batch in batches:
                 writer.write_batch(batch)
-    except OSError as error:
-        raise SourceError(f"{place}: cannot be written: {error.strerror or type(error).__name__}") from None
+    except store_errors() as error:
+        raise SourceError(f"{place}: cannot be written: {reason(error)}") from None
     return place
 
 

@@ -1,5 +1,6 @@
 """Folders, globs, formats and the watermark of files."""
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -15,8 +16,9 @@ import pytest
 from upath import UPath
 
 from hazy_pipeline.config import FilesSource
-from hazy_pipeline.connectors import Connector, open_connector
+from hazy_pipeline.connectors import Connector, open_connector, write_output
 from hazy_pipeline.errors import ConfigurationError, DataError, HazyError, SourceChangedError, SourceError
+from hazy_pipeline.schema import Column, TableSchema
 from hazy_pipeline.tables import Tables
 
 
@@ -212,6 +214,22 @@ def test_storage_options_come_by_connection(tmp_path: Path, extract: Callable[..
     source = FilesSource(connector="files", path=f"file://{tmp_path}/rows.csv", connection="store")
     assert extract(open_connector(source, table_name="rows", secrets=secrets)).n_rows("rows") == 1
     assert set(seen) == {"store"}
+
+
+def test_an_object_store_that_does_not_answer() -> None:
+    options = {"key": "k", "secret": "s3cret", "endpoint_url": "http://127.0.0.1:1",
+               "config_kwargs": {"retries": {"max_attempts": 0}, "connect_timeout": 1}}  # fmt: skip
+    source = FilesSource(connector="files", path="s3://bucket/rows.csv", connection="store")
+    table = TableSchema(name="t", columns=(Column(name="x", storage="int64"),))
+    rows = [pa.record_batch({"x": [1]})]
+
+    def secrets(_: str) -> str:
+        return json.dumps(options)
+
+    with pytest.raises(SourceError, match=r"s3://bucket/rows\.csv: cannot be listed: EndpointConnectionError"):
+        open_connector(source, table_name="rows", secrets=secrets).watermark()
+    with pytest.raises(SourceError, match=r"s3://bucket/out\.csv: cannot be written: EndpointConnectionError"):
+        write_output(iter(rows), table, to="s3://bucket/out.csv", connection="store", secrets=secrets)
 
 
 @pytest.mark.parametrize(("name", "rows"), [
