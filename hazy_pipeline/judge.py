@@ -134,5 +134,9 @@ def _reasons(leaderboard: list[dict[str, Any]]) -> list[str]:
     for other in leaderboard[1:]:
         apart = sorted(first["metrics"], key=lambda name: other["metrics"].get(name, 0.0) - first["metrics"][name])[:1]
         on = f", furthest behind on {apart[0]}" if apart else ""
-        reasons.append(f"{other['candidate']} reached {other['score']:.3f}{on}.")
+        reasons.append(f"{_name(other)} reached {other['score']:.3f}{on}.")
     return reasons
+
+
+def _name(entry: dict[str, Any]) -> str:
+    return str(entry["candidate"]).replace("_", " ").capitalize().replace("Gan", "GAN")
