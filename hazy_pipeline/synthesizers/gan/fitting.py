@@ -54,7 +54,8 @@ class Fitting:
     def __init__(self, transform: RowTransform, train: Rows, validation: Rows, settings: Settings, *,
                  random_state: int, on_epoch: OnEpoch, checkpoints: Path | None) -> None:  # fmt: skip
         self.settings, self.on_epoch, self.checkpoints = settings, on_epoch, checkpoints
-        self.module = GanTraining(transform.layout, *train, settings, random_state=random_state)
+        self.module = GanTraining(transform.layout, *train, settings, random_state=random_state,
+                                  n_processes=_processes()[0])  # fmt: skip
         self.module.after_epoch = self._after_epoch
         rng = np.random.default_rng(random_state)
         self._train = sample_rows(*train, 10 * ROWS, rng)
@@ -79,14 +80,16 @@ class Fitting:
         progress.epoch += 1
         progress.step = self.module.step
         self._score()
-        try:
-            self.on_epoch(progress.epoch - 1, progress.loss)
-        except StopFitting:
-            self.module.trainer.should_stop = True
-        if self.checkpoints is not None and self.module.global_rank == 0:
-            self._write()
-        if self._exhausted():
-            self.module.trainer.should_stop = True
+        stop = False
+        if self.module.global_rank == 0:
+            try:
+                self.on_epoch(progress.epoch - 1, progress.loss)
+            except StopFitting:
+                stop = True
+            if self.checkpoints is not None:
+                self._write()
+        trainer = self.module.trainer
+        trainer.should_stop = trainer.strategy.broadcast(stop or self._exhausted())
 
     def _score(self) -> None:
         device = self.module.device
@@ -97,7 +100,8 @@ class Fitting:
             )
             self._distance = PairDistance(self._transform, train, reference, random_state=self._random_state)
         progress = self.progress
-        progress.loss = self._distance(*self.module.sample(ROWS))
+        strategy = self.module.trainer.strategy  # the first process judges for all, lest they part ways
+        progress.loss = strategy.broadcast(self._distance(*self.module.sample(ROWS)))
         if progress.loss < progress.best or not progress.best_weights:
             weights = self.module.average.state_dict()
             progress.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
@@ -129,12 +133,13 @@ class Fitting:
 
 def _trainer(epochs: int, settings: Settings) -> pl.Trainer:
     """One device, or all of the job where a launcher such as torchrun started one process for each."""
-    distributed = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    n_processes, n_here = _processes()
     half = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and settings.width >= WIDE
     return pl.Trainer(
         accelerator="auto",
-        devices="auto" if distributed else 1,
-        strategy="ddp_find_unused_parameters_true" if distributed else "auto",
+        devices=n_here,
+        num_nodes=n_processes // n_here,
+        strategy="ddp_find_unused_parameters_true" if n_processes > 1 else "auto",
         precision="bf16-mixed" if half else "32-true",
         max_epochs=epochs,
         logger=False,
@@ -142,6 +147,12 @@ def _trainer(epochs: int, settings: Settings) -> pl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _processes() -> tuple[int, int]:
+    """Processes of this training, and those of them on this machine, as a launcher such as torchrun tells."""
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return n_processes, int(os.environ.get("LOCAL_WORLD_SIZE", n_processes))
 
 
 @contextmanager

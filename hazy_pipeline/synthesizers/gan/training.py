@@ -60,15 +60,18 @@ class GanTraining(pl.LightningModule):
     """
 
     def __init__(self, layout: Layout, states: NDArray[np.int32], places: NDArray[np.float32], settings: Settings,
-                 *, random_state: int) -> None:  # fmt: skip
-        """`states`: (rows, blocks) and `places`: (rows, continuous columns) of the training rows."""
+                 *, random_state: int, n_processes: int = 1) -> None:  # fmt: skip
+        """`states`: (rows, blocks) and `places`: (rows, continuous columns) of the training rows.
+
+        Of `n_processes` that train together, each draws batches of its own, from all rows.
+        """
         super().__init__()
         self.automatic_optimization = False
         self.layout, self.settings, self.random_state = layout, settings, random_state
         self._training_rows = (states, places)
         most = min(settings.batch_size, max(len(states), settings.pac))
         self.batch_rows = max(1, most // settings.pac) * settings.pac
-        self.n_steps = max(STEPS, len(states) // self.batch_rows)  # per epoch
+        self.n_steps = max(STEPS, len(states) // (self.batch_rows * n_processes))  # per epoch
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.generator = Generator(
@@ -168,7 +171,10 @@ class GanTraining(pl.LightningModule):
             restore_module(name, module, tensors)
         restore_optimizer("by_generator", by_generator.optimizer, tensors)
         restore_optimizer("by_critic", by_critic.optimizer, tensors)
-        self.random.set_state(tensors["random"])
+        if self.global_rank == 0:
+            self.random.set_state(tensors["random"])
+        else:  # the checkpoint is the first process's; the others need other batches, not the same as before
+            self.random.manual_seed((self.random_state * 1009 + self.global_rank) * 1009 + self.step)
 
     def _logits(self, network: Generator, vectors: Tensor, cells: Tensor) -> Tensor:
         noise = torch.randn(len(vectors), self.settings.latent_dim, generator=self.random, device=self.device)
