@@ -6,9 +6,11 @@ from typing import Any
 from upath import UPath
 
 from hazy_pipeline.config import Promotion
+from hazy_pipeline.errors import SchemaChangedError
 from hazy_pipeline.evaluate.result import Evaluation, Group
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, local_folder
+from hazy_pipeline.schema import DatasetSchema, differences
 from hazy_pipeline.tables import Tables
 from hazy_pipeline.tune.objective import objective
 
@@ -140,3 +142,20 @@ def _reasons(leaderboard: list[dict[str, Any]]) -> list[str]:
 
 def _name(entry: dict[str, Any]) -> str:
     return str(entry["candidate"]).replace("_", " ").capitalize().replace("Gan", "GAN")
+
+
+def refuse_changed_schema(run: Run, schema: DatasetSchema) -> None:
+    """Raise SchemaChangedError where columns or types differ from those the champion was trained on."""
+    from hazy_pipeline.registry.models import CHAMPION, model_folder, version_at
+    from hazy_pipeline.synthesizers.base import read_model
+
+    champion = version_at(run.tracking, CHAMPION)
+    if champion is None or champion.tags.get("schema") == schema.digest:
+        return
+    with model_folder(run.tracking, str(champion.number)) as (_, folder):
+        before = DatasetSchema.model_validate(read_model(folder)["schema"])
+    raise SchemaChangedError(
+        f"{run.config.name}: the source's columns or types differ from those of champion version {champion.number} "
+        f"({differences(before, schema)}); the champion keeps serving. If the change is meant, "
+        "trigger a run with accept_schema_change"
+    )

@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 from upath import UPath
@@ -19,6 +19,9 @@ from hazy_pipeline.errors import DataError
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.run_store import Json, RunFolder, digest
 from hazy_pipeline.tables import Tables
+
+if TYPE_CHECKING:
+    from hazy_pipeline.tune.study import Search
 
 _LIBRARIES = ("hazy-pipeline", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "torch", "pgmpy", "copulas",
               "optuna", "mlflow")  # fmt: skip
@@ -100,6 +103,22 @@ class Run:
     def study_run(self, candidate: str) -> str:
         """The id of the MLflow run of a candidate's study."""
         return self.child_run(candidate, tags={"hazy.candidate": candidate})
+
+    def search(self, candidate: str, *, share: float = 1.0) -> "Search":
+        """What a candidate's study depends on; `share`: the part of the time budget that it may use."""
+        from hazy_pipeline.tune.study import Search
+
+        config = self.config
+        folder = self.folder.path / "tune" / candidate
+        local = settings.study_storage() is None
+        storage = Path(folder.path) / "study.journal" if local else settings.study_storage()
+        return Search(
+            candidate=candidate, space=config.search_spaces()[candidate], schema=self.split("train").schema,
+            target=config.target, use_case=config.use_case, seed=config.seed,
+            trials=self.folder.read_manifest()["trials"][candidate], seconds=config.tuning.seconds * share,
+            storage=storage or folder.path, study_name=f"{self.key}/{candidate}", min_rows=config.privacy.min_rows,
+            text=config.privacy.text,
+        )  # fmt: skip
 
     @property
     def checkpoints(self) -> Path:

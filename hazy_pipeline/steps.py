@@ -7,20 +7,17 @@ cleared and run again.
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from upath import UPath
 
-from hazy_pipeline import settings
-from hazy_pipeline.config import GeneratorConfig
-from hazy_pipeline.connectors import Secrets, environment_secrets, open_connector
-from hazy_pipeline.errors import DataError, SchemaChangedError
+from hazy_pipeline.connectors import open_connector
+from hazy_pipeline.errors import DataError
 from hazy_pipeline.evaluate.result import Group
 from hazy_pipeline.run import Options, Run, manifest, open_run, pinned
 from hazy_pipeline.run_store import Json, folder_to_write, local_folder, remove, run_folders
-from hazy_pipeline.schema import DatasetSchema, differences
 from hazy_pipeline.tables import write_frames
+from hazy_pipeline.watermarks import note_watermark, seen_watermark, watermark
 
 __all__ = [
     "Options",
@@ -45,23 +42,6 @@ __all__ = [
 ]  # fmt: skip
 
 EVALUATION_ROWS = 25_000
-
-
-def watermark(config: GeneratorConfig, secrets: Secrets = environment_secrets) -> str:
-    """The newest position in the source; cheap."""
-    return open_connector(config.source, table_name=config.name, secrets=secrets).watermark()
-
-
-def seen_watermark(config: GeneratorConfig) -> str | None:
-    """The newest watermark that was read or announced; None before the first run."""
-    file = _watermark_file(config)
-    return json.loads(file.read_text(encoding="utf-8"))["watermark"] if file.exists() else None
-
-
-def note_watermark(config: GeneratorConfig, watermark: str) -> None:
-    file = _watermark_file(config)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"watermark": watermark}), encoding="utf-8")
 
 
 def extract(run: Run) -> Json:
@@ -92,13 +72,14 @@ def profile(run: Run) -> Json:
               "target": config.target, "split": config.split.model_dump(), "accept": run.options.accept_schema_change}  # fmt: skip
 
     def make(folder: UPath) -> Json:
+        from hazy_pipeline.judge import refuse_changed_schema
         from hazy_pipeline.profile import profile_tables
         from hazy_pipeline.profile.page import profile_page
         from hazy_pipeline.profile.split import split_tables
 
         tables = run.tables("extract")
         if not run.options.accept_schema_change:
-            _refuse_changed_schema(run, tables.schema)
+            refuse_changed_schema(run, tables.schema)
         found = profile_tables(tables, config.source.columns, target=config.target)
         (folder / "profile.json").write_text(found.model_dump_json(indent=1), encoding="utf-8")
         (folder / "profile.html").write_text(profile_page(found), encoding="utf-8")
@@ -153,7 +134,7 @@ def decide(run: Run) -> Json:
             write_frames(folder / "sample" / part, source.schema, {name: rows})
         run.folder.write_manifest(trials=shares)
         for candidate in spaces:
-            open_study(_search(run, candidate))
+            open_study(run.search(candidate))
         return {"train": True, "reason": reason, "trials": shares}
 
     outputs = run.folder.step("decide").once(inputs, make)
@@ -183,7 +164,7 @@ def tune(run: Run, candidate: str, worker: int = 0, *, share: float = 1.0) -> Js
         run.tracking.end(child)
 
     done = run_worker(
-        _search(run, candidate, share=share), run.sample("train"), run.sample("validation"),
+        run.search(candidate, share=share), run.sample("train"), run.sample("validation"),
         worker=worker, workers=run.config.tuning.workers, on_trial=on_trial,
     )  # fmt: skip
     return {"candidate": candidate, "worker": worker, "trials": done,
@@ -195,7 +176,7 @@ def best(run: Run, candidate: str) -> Json:
     from hazy_pipeline.tune.study import best_record, records
 
     run = pinned(run)
-    search = _search(run, candidate)
+    search = run.search(candidate)
     winner, finished = best_record(search), records(search)
     study = run.study_run(candidate)
     outputs = {
@@ -368,42 +349,6 @@ def close(run: Run, *, failed: bool = False) -> None:
     run.tracking.end(run.mlflow_run, failed=failed)
 
 
-def _watermark_file(config: GeneratorConfig) -> UPath:
-    return settings.runs_root() / config.name / "watermark.json"
-
-
 def _scores(judged: Mapping[str, Any]) -> dict[str, float]:
     groups = {g.value: judged[g.value] for g in Group if judged[g.value] is not None}
     return {"score": judged["score"], **groups, "limit": judged["limit"]["score"]}
-
-
-def _search(run: Run, candidate: str, *, share: float = 1.0) -> Any:
-    from hazy_pipeline.tune.study import Search
-
-    config = run.config
-    folder = run.folder.path / "tune" / candidate
-    local = settings.study_storage() is None
-    storage = Path(folder.path) / "study.journal" if local else settings.study_storage()
-    return Search(
-        candidate=candidate, space=config.search_spaces()[candidate], schema=run.split("train").schema,
-        target=config.target, use_case=config.use_case, seed=config.seed,
-        trials=run.folder.read_manifest()["trials"][candidate], seconds=config.tuning.seconds * share,
-        storage=storage or folder.path, study_name=f"{run.key}/{candidate}", min_rows=config.privacy.min_rows,
-        text=config.privacy.text,
-    )  # fmt: skip
-
-
-def _refuse_changed_schema(run: Run, schema: DatasetSchema) -> None:
-    from hazy_pipeline.registry.models import CHAMPION, model_folder, version_at
-    from hazy_pipeline.synthesizers.base import read_model
-
-    champion = version_at(run.tracking, CHAMPION)
-    if champion is None or champion.tags.get("schema") == schema.digest:
-        return
-    with model_folder(run.tracking, str(champion.number)) as (_, folder):
-        before = DatasetSchema.model_validate(read_model(folder)["schema"])
-    raise SchemaChangedError(
-        f"{run.config.name}: the source's columns or types differ from those of champion version {champion.number} "
-        f"({differences(before, schema)}); the champion keeps serving. If the change is meant, "
-        "trigger a run with accept_schema_change"
-    )
