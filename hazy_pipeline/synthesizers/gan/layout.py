@@ -1,6 +1,8 @@
 """Where every column stands in a network's row: places first, then one block of one-hot cells per column."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,10 +81,6 @@ class Layout:
         cells = [start + torch.arange(n) for start, n in zip(self.starts, self.modes, strict=False)]
         return torch.cat([torch.empty(0, dtype=torch.long), *cells])
 
-    def first_places(self) -> Tensor:
-        """The cell of every continuous column's first place."""
-        return torch.tensor(self.modes, dtype=torch.long).cumsum(0) - torch.tensor(self.modes, dtype=torch.long)
-
     def padding(self) -> Tensor:
         """0 for every cell in use and `NEVER` for padding, to be added to the logits; shape (width,)."""
         mask = torch.full((self.width,), NEVER)
@@ -94,8 +92,7 @@ class Layout:
     def rows(self, states: Tensor, places: Tensor) -> Tensor:
         """Network rows (batch, width) of states (batch, blocks) and places (batch, continuous columns)."""
         rows = places.new_zeros(len(states), self.width)
-        starts = torch.tensor(self.starts, dtype=torch.long, device=states.device)
-        rows.scatter_(1, states.long() + starts, 1.0)
+        rows.scatter_(1, states.long() + _indices(self, states.device).starts, 1.0)
         at, has_mode = self._places_of(states)
         return rows.scatter_add_(1, at, torch.where(has_mode, places, 0.0))
 
@@ -105,16 +102,38 @@ class Layout:
         return torch.where(has_mode, cells.gather(1, at), 0.0)
 
     def _places_of(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        modes = torch.tensor(self.modes, dtype=torch.long, device=states.device)
+        indices = _indices(self, states.device)
         chosen = states[:, : len(self.modes)].long()
-        has_mode = chosen < modes
-        at = torch.where(has_mode, chosen + self.first_places().to(states.device), 0)
-        return at, has_mode
+        has_mode = chosen < indices.modes
+        return torch.where(has_mode, chosen + indices.first_places, 0), has_mode
 
     def argmax(self, logits: Tensor) -> Tensor:
         """The most likely state of every block: int32 (batch, blocks)."""
-        states = torch.empty(len(logits), len(self.sizes), dtype=torch.int32, device=logits.device)
-        for start, count, size, blocks in self.groups:
+        parts = []
+        for start, count, size, _ in self.groups:
             cells = logits[:, start : start + count * size].reshape(len(logits), count, size)
-            states[:, list(blocks)] = cells.argmax(-1).int()
-        return states
+            parts.append(cells.argmax(-1).int())
+        return torch.cat(parts, dim=1).index_select(1, _indices(self, logits.device).order)
+
+    def places_of_states(self, states: Tensor) -> Tensor:
+        """What each place's mode holds in rows without place cells, (batch, width - n_places) -> (batch, n_places)."""
+        return states.index_select(1, _indices(self, states.device).of_mode)
+
+
+class _Indices(NamedTuple):
+    starts: Tensor
+    modes: Tensor
+    first_places: Tensor
+    of_mode: Tensor
+    order: Tensor  # where each block stands among the groups' blocks
+
+
+@lru_cache(maxsize=4)
+def _indices(layout: Layout, device: torch.device) -> _Indices:
+    """A layout's index arrays on a device, moved there once: a copy in every step would make a GPU wait."""
+    with torch.inference_mode(False):  # what is made while sampling must serve training too
+        modes = torch.tensor(layout.modes, dtype=torch.long)
+        grouped = torch.tensor([block for group in layout.groups for block in group[3]], dtype=torch.long)
+        arrays = (torch.tensor(layout.starts), modes, modes.cumsum(0) - modes,
+                  layout.place_states() - layout.n_places, grouped.argsort())  # fmt: skip
+        return _Indices(*(array.to(device) for array in arrays))

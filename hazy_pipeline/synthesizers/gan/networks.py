@@ -91,6 +91,5 @@ def expected_rows(logits: Tensor, layout: Layout) -> Tensor:
 
 def _with_places(logits: Tensor, states: Tensor, layout: Layout) -> Tensor:
     """Rows of states (or chances) and the places of their modes."""
-    of_mode = (layout.place_states() - layout.n_places).to(logits.device)
-    places = torch.tanh(logits[:, : layout.n_places]) * states.index_select(1, of_mode)
+    places = torch.tanh(logits[:, : layout.n_places]) * layout.places_of_states(states)
     return torch.cat([places, states], dim=1)
