@@ -11,8 +11,10 @@ from hazy_pipeline.synthesizers.gan.layout import Layout
 class Conditions:
     """Draws (discrete column, category) pairs and matching training rows; every tensor lies on `device`.
 
-    A column is drawn uniformly, a category by the logarithm of its frequency while training and by the frequency
-    itself while sampling. Rows of one category of a column are neighbours in `order`, so a draw is a multiplication.
+    A column is drawn uniformly, then a category by its frequency. Xu et al. take the logarithm of the frequency while
+    training, for the sake of rare categories; but then the networks learn another table than the one that is sampled,
+    and every marginal is off where the conditionals are not perfect: on census data the mean total variation of pairs
+    was a third larger. Rows of one category of a column are neighbours in `order`, so a draw is a multiplication.
     """
 
     def __init__(self, layout: Layout, states: NDArray[np.int32], device: torch.device) -> None:

@@ -50,10 +50,11 @@ class GanTraining(pl.LightningModule):
     """Wasserstein training with gradient penalty of a conditional generator against a packed critic.
 
     As Xu et al. 2019, section 4.4, except that
+    - categories are drawn by their frequency (see `conditions`) and every mode has a place (see `layout`);
     - a condition fixes its column's state outright, where the paper adds a cross-entropy to the generator's loss;
     - the generator also lessens the distance of its rows' second moments to the real rows' (mean and covariance
-      matching, Mroueh et al. 2017): on one-hot rows these are the contingency tables of all pairs of columns. The
-      estimate is the product of the differences of two half-batches, hence unbiased (the U-statistic of a squared
+      matching, Mroueh et al. 2017): on one-hot rows these are the contingency tables of all pairs of columns, taken
+      from the chances of the states, whose gradient needs no draw. The estimate is the product of the differences of two half-batches, hence unbiased (the U-statistic of a squared
       maximum mean discrepancy with a quadratic kernel, Gretton et al. 2012, section 2.2);
     - one generated batch serves both networks' updates, and the critic has no dropout;
     - the learning rate falls to zero by a half cosine, and the generator that is kept is a moving average.
