@@ -1,7 +1,7 @@
 """The learned network: bins per column, families, and their conditional probability tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +13,10 @@ from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, DiscreteBins, Hierarchy, NumericBins
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated, probabilities
+from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
 CALIBRATION_ROWS_PER_ROW = 4
-CALIBRATION_ROWS = (50_000, 200_000)
+CALIBRATION_ROWS = (20_000, 200_000)
 
 Encoded = Mapping[str, NDArray[Any]]  # modelled columns by name: float64 with NaN, or int32 codes
 
@@ -27,6 +28,7 @@ class Network:
     bins: dict[str, Bins]
     families: tuple[Family, ...]
     tables: tuple[Probabilities, ...]  # one per family, shape (contexts, digits)
+    target: TargetModel | None = None  # redraws its column after all others
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -41,36 +43,52 @@ class Network:
         return layouts(self.families, self.bins)
 
     @cached_property
-    def _samplers(self) -> tuple[AliasTables, ...]:
+    def samplers(self) -> tuple[AliasTables, ...]:
         return tuple(AliasTables.build(table) for table in self.tables)
 
-    def sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        """Encoded columns, shape (n_rows,) each, drawn node by node."""
+    def with_target(self, target: TargetModel) -> "Network":
+        """The same network, one column of which is redrawn."""
+        network = replace(self, target=target)
+        network.__dict__["samplers"] = self.samplers
+        return network
+
+    def draw(self, n_rows: int, rng: np.random.Generator) -> "Draws":
+        """Rows drawn node by node."""
         draws = Draws(n_rows, rng)
-        for layout, sampler in zip(self.layouts, self._samplers, strict=True):
+        for layout, sampler in zip(self.layouts, self.samplers, strict=True):
             draws.draw(layout, sampler, draws.context(layout))
-        return {
-            name: bins.decode(draws.groups[column, bins.hierarchy.n_levels - 1], rng)
-            for column, (name, bins) in enumerate(self.bins.items())
-        }
+        return draws
+
+    def sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """Encoded columns, shape (n_rows,) each."""
+        draws = self.draw(n_rows, rng)
+        states = [draws.groups[column, h.n_levels - 1] for column, h in enumerate(self.hierarchies)]
+        if self.target is not None:
+            states[self.target.column] = self.target.draw(Rows(states, self.hierarchies), rng)
+        return {name: bins.decode(drawn, rng) for (name, bins), drawn in zip(self.bins.items(), states, strict=True)}
 
     def to_json(self) -> dict[str, Any]:
         columns = {
             name: {"numeric": isinstance(bins, NumericBins), **bins.to_json()} for name, bins in self.bins.items()
         }
-        return {"bins": columns, "families": [family.to_json() for family in self.families]}
+        return {"bins": columns, "families": [family.to_json() for family in self.families],
+                "target": self.target.to_json() if self.target else None}  # fmt: skip
 
-    def arrays(self) -> dict[str, Probabilities]:
-        return {f"table_{i}": table for i, table in enumerate(self.tables)}
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            **{f"table_{i}": table for i, table in enumerate(self.tables)},
+            **(self.target.arrays() if self.target else {}),
+        }
 
     @classmethod
-    def from_json(cls, state: dict[str, Any], arrays: Mapping[str, Probabilities]) -> "Network":
+    def from_json(cls, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Network":
         bins: dict[str, Bins] = {
             name: NumericBins.from_json(column) if column["numeric"] else DiscreteBins.from_json(column)
             for name, column in state["bins"].items()
         }
         families = tuple(Family.from_json(family) for family in state["families"])
-        return cls(bins, families, tuple(arrays[f"table_{i}"] for i in range(len(families))))
+        target = TargetModel.from_json(state["target"], arrays) if state["target"] else None
+        return cls(bins, families, tuple(arrays[f"table_{i}"] for i in range(len(families))), target)
 
 
 class Draws:
@@ -124,12 +142,15 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
     """The network whose conditionals are the smoothed counts, each calibrated on a sample of the nodes before it."""
     n_drawn = int(np.clip(CALIBRATION_ROWS_PER_ROW * counts[0].sum() if counts else 0, *CALIBRATION_ROWS))
     draws = Draws(n_drawn, rng)
-    tables = []
+    tables, samplers = [], []
     for layout, count in zip(layouts(families, bins), counts, strict=True):
         table = probabilities(layout, count, smoothing=smoothing, min_rows=min_rows)
         context = draws.context(layout)
         if layout.family.steps:
             table = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
         tables.append(table.astype(np.float32))
-        draws.draw(layout, AliasTables.build(tables[-1]), context)
-    return Network(bins, tuple(families), tuple(tables))
+        samplers.append(AliasTables.build(tables[-1]))
+        draws.draw(layout, samplers[-1], context)
+    network = Network(bins, tuple(families), tuple(tables))
+    network.__dict__["samplers"] = tuple(samplers)  # what the cached property would build again
+    return network

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hazy_pipeline.encode.arrays import Floats, Integers
-from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
+from hazy_pipeline.synthesizers.bayesian_network.bins import SINGLE_LEVEL, Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import Belief, Sight, mutual_information
 
 STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context may weigh
@@ -17,7 +17,6 @@ CELLS_PER_ROW = 16  # ... and no more than so many times the rows
 CANDIDATES = 16  # columns with most information about a node's column that are looked at
 FINALISTS = 4  # contexts that are looked at closely in each step
 MIN_GAIN = 4.0  # nats over all rows that a longer context must win
-ORDER_GROUPS = 32  # resolution at which columns are put in order
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,11 @@ class Rows:
     def n_rows(self) -> int:
         return len(self.states[0])
 
+    def thinned(self, n_rows: int) -> "Rows":
+        """Every so many-th row, at most `n_rows`."""
+        step = -(-self.n_rows // n_rows)
+        return self if step == 1 else Rows([states[::step] for states in self.states], self.hierarchies)
+
     def group(self, column: int, level: int) -> Integers:
         """That column's group at that level, shape (rows,)."""
         key = (column, level)
@@ -98,17 +102,30 @@ def column_information(rows: Rows, n_groups: int) -> Floats:
     return mutual_information(codes, [h.sizes[level] for h, level in zip(rows.hierarchies, levels, strict=True)])
 
 
-def column_order(information: Floats, max_parents: int, first: int | None = None) -> list[int]:
-    """Begin with `first` or the most informative column, then always add the one the placed ones tell most about."""
+def column_order(information: Floats, max_parents: int, first: int, *, relative: bool = False) -> list[int]:
+    """Begin with `first`, then always add the column that the placed ones tell most about, in nats.
+
+    `relative`: as a share of the column's own entropy. Of the placed columns the best `max_parents` count.
+    """
     information = information.copy()
+    unit = np.maximum(information.diagonal(), 0.1) if relative else np.ones(len(information))
     np.fill_diagonal(information, 0.0)
-    order = [int(information.sum(axis=1).argmax()) if first is None else first]
-    rest = [column for column in range(len(information)) if column != order[0]]
+    order = [first]
+    rest = [column for column in range(len(information)) if column != first]
     while rest:
-        known = information[np.ix_(rest, order)]
-        best = int(np.sort(known, axis=1)[:, -max_parents:].sum(axis=1).argmax())
-        order.append(rest.pop(best))
+        known = np.sort(information[np.ix_(rest, order)], axis=1)[:, -max_parents:].sum(axis=1)
+        order.append(rest.pop(int((known / unit[rest]).argmax())))
     return order
+
+
+def candidate_orders(information: Floats, sizes: Sequence[int], max_parents: int) -> list[list[int]]:
+    """Orders worth a trial: from the most informative column of all, or of those with few states."""
+    total = information.sum(axis=1) - information.diagonal()
+    few = np.array(sizes) <= SINGLE_LEVEL
+    starts = [int(total.argmax())] + ([int(np.where(few, total, -1.0).argmax())] if few.any() else [])
+    orders = [column_order(information, max_parents, start) for start in starts]
+    orders.append(column_order(information, max_parents, starts[0], relative=True))
+    return [order for i, order in enumerate(orders) if order not in orders[:i]]
 
 
 def spanning_tree(information: Floats, root: int = 0) -> list[tuple[int, int | None]]:
@@ -134,8 +151,12 @@ class Search:
         self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
 
-    def family(self, column: int, level: int, candidates: Sequence[int]) -> tuple[Family, float]:
-        """The node's family with parents among `candidates`, and its mean log-likelihood in nats per row."""
+    def levels(self, column: int, candidates: Sequence[int]) -> list[Family]:
+        """The families of a column's nodes, coarsest first."""
+        return [self.family(column, level, candidates) for level in range(self.rows.hierarchies[column].n_levels)]
+
+    def family(self, column: int, level: int, candidates: Sequence[int]) -> Family:
+        """The node's family with parents among `candidates`."""
         hierarchy = self.rows.hierarchies[column]
         own = [(column, level - 1)] if level else []
         group, n_groups = self.rows.context(own)
@@ -145,7 +166,7 @@ class Search:
         while True:
             found = self._lengthen(belief, own, read, candidates)
             if found is None or (found[1].score - belief.score) * self.rows.n_rows < MIN_GAIN:
-                return Family(column, level, tuple(steps)), belief.score
+                return Family(column, level, tuple(steps))
             step, belief = found
             steps.append(step)
             read[step.column] = step.level
@@ -180,27 +201,21 @@ class Search:
         return step, before.given(sight, step.strength)
 
 
-def find_structure(rows: Rows, *, structure: str, max_parents: int, min_rows: int,
-                   first: int | None = None) -> list[Family]:  # fmt: skip
-    """The families of all nodes, parents before children.
-
-    `structure`: "greedy", or "chow_liu" for a tree in which every column has one parent. `first`: the column that is
-    placed before all others, so that every other one may depend on it.
-    """
-    if not rows.hierarchies:
-        return []
-    information = column_information(rows, ORDER_GROUPS)
-    parents: list[tuple[int, list[int]]]
-    if structure == "chow_liu":
-        parents = [(c, [] if p is None else [p]) for c, p in spanning_tree(information, first or 0)]
-    else:
-        order = column_order(information, max_parents, first)
-        parents = [(column, _most_informative(information, column, order[:i])) for i, column in enumerate(order)]
+def greedy_families(rows: Rows, order: Sequence[int], information: Floats, *, max_parents: int,
+                    min_rows: int) -> list[Family]:  # fmt: skip
+    """The families of all nodes, every column's parents among those before it in `order`."""
     search = Search(rows, max_parents=max_parents, min_rows=min_rows)
-    return [search.family(column, level, candidates)[0]
-            for column, candidates in parents
-            for level in range(rows.hierarchies[column].n_levels)]  # fmt: skip
+    families = []
+    for i, column in enumerate(order):
+        candidates = sorted(order[:i], key=lambda other: -information[column, other])[:CANDIDATES]
+        families += search.levels(column, candidates)
+    return families
 
 
-def _most_informative(information: Floats, column: int, placed: list[int]) -> list[int]:
-    return sorted(placed, key=lambda other: -information[column, other])[:CANDIDATES]
+def tree_families(rows: Rows, information: Floats, *, min_rows: int) -> list[Family]:
+    """The families of a Chow-Liu tree: every column but the root has one parent column, at whatever resolution."""
+    search = Search(rows, max_parents=1, min_rows=min_rows)
+    families = []
+    for column, parent in spanning_tree(information):
+        families += search.levels(column, [] if parent is None else [parent])
+    return families

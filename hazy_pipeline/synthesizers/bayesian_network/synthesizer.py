@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from hazy_pipeline.encode.table import TableEncoder
-from hazy_pipeline.errors import ModelError
+from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
 from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
 from hazy_pipeline.synthesizers.bayesian_network import exchange
@@ -21,7 +21,9 @@ from hazy_pipeline.synthesizers.bayesian_network.network import (
     count_tables,
     to_rows,
 )
-from hazy_pipeline.synthesizers.bayesian_network.structure import find_structure
+from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure
+from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
+from hazy_pipeline.synthesizers.bayesian_network.target import can_be_redrawn, fit_target
 from hazy_pipeline.tables import Tables
 
 if TYPE_CHECKING:
@@ -37,8 +39,9 @@ BATCH_CELLS = 4_000_000  # rows times columns that are counted at a time
 class BayesianNetwork(Synthesizer):
     """A discrete Bayesian network with nodes at several resolutions per column; one-shot, by counting.
 
-    Hyperparameters: those of `BayesianNetworkSpace`, and `target`, the name of a column that is placed first, so that
-    every other column may depend on it.
+    Hyperparameters: those of `BayesianNetworkSpace`, and `target`, the name of a column that models will predict:
+    a discrete one of few classes is redrawn, at the end of every row, from a conditional that is additive in all
+    columns (see `target.py`); the network itself, and what is exported from it, stays as it is.
     """
 
     name: ClassVar[str] = "bayesian_network"
@@ -62,18 +65,32 @@ class BayesianNetwork(Synthesizer):
         encoded = self.encoder_.transform(sample)
         bins = self._bins(encoded)
         step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
-        searched = {name: values[::step] for name, values in encoded.items()}
-        target = settings["target"]
-        families = find_structure(
-            to_rows(searched, bins), structure=settings["structure"], max_parents=settings["max_parents"],
-            min_rows=self.min_rows, first=list(bins).index(target) if target in bins else None,
-        )  # fmt: skip
+        searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins)
+        target = self._target(searched)
+        families = find_structure(searched, bins, structure=settings["structure"], max_parents=settings["max_parents"],
+                                  min_rows=self.min_rows, last=target, random_state=self.random_state)  # fmt: skip
         batches = (
             iter([encoded]) if sample.num_rows == self.encoder_.n_rows else self._encoded_batches(train, n_columns)
         )
         counts = count_tables(families, bins, batches)
         self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"], min_rows=self.min_rows,
                                       rng=np.random.default_rng(self.random_state))  # fmt: skip
+        if target is not None:
+            self.network_ = self.network_.with_target(fit_target(searched, target))
+
+    def _target(self, rows: Rows) -> int | None:
+        """The place of the column that is to be redrawn, if there is one and it can be."""
+        target = self.settings["target"]
+        if target is None:
+            return None
+        if target not in self.table.column_names:
+            raise ConfigurationError(
+                f"target {target!r} is not a column of {self.table.name!r}; it has {', '.join(self.table.column_names)}"
+            )
+        modelled = [column.name for column in self.table.columns if column.kind and column.kind.is_modelled]
+        if target not in modelled or not can_be_redrawn(rows, modelled.index(target), self.min_rows):
+            return None
+        return modelled.index(target)
 
     def _bins(self, encoded: Encoded) -> dict[str, Bins]:
         """Table order; numeric bins from the sample, discrete ones from the encoder's counts of all rows."""

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from hazy_pipeline.errors import ModelError
+from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.schema import Kind
 from hazy_pipeline.synthesizers.base import load_synthesizer
 from hazy_pipeline.synthesizers.bayesian_network import BayesianNetwork, synthesizer
@@ -229,15 +229,43 @@ def test_what_is_saved_holds_no_value_of_fewer_rows_than_asked(tables_of, tmp_pa
     counts = rows["age"].value_counts()
     assert all(counts[int(value)] >= 5 for value in values[1:-1])
     with np.load(tmp_path / synthesizer.ARRAYS_FILE, allow_pickle=False) as arrays:
-        for layout, table in zip(model.network_.layouts, model.network_.tables, strict=True):
-            del layout
-            assert table.dtype == np.float32
-        assert len(arrays.files) == len(model.network_.tables)
+        tables = [arrays[name] for name in arrays.files]
+    assert len(tables) == len(model.network_.families)
+    for table in tables:  # conditional probabilities and nothing else
+        assert (table >= 0).all()
+        assert (table <= 1 + 1e-6).all()
 
 
-def test_a_target_that_is_placed_first(tables_of):
-    model = fitted(tables_of(chain(2_000)), target="d")
-    assert model.network_.names[model.network_.families[0].column] == "d"
+def additive(n: int, seed: int = 0) -> pd.DataFrame:
+    """A binary column to which ten others add a little each, more than any table of parents can hold."""
+    rng = np.random.default_rng(seed)
+    causes = rng.integers(0, 3, (n, 10))
+    chance = 1 / (1 + np.exp(-(causes - 1.0).sum(axis=1) * 0.6))
+    rows = pd.DataFrame(causes, columns=[f"c{i}" for i in range(10)]).astype(str)
+    return rows.assign(bought=rng.random(n) < chance)
+
+
+def test_a_target_hangs_on_all_columns_if_asked(tables_of, tmp_path):
+    rows = additive(8_000)
+    fitted(tables_of(rows), target="bought").save(tmp_path)
+    synthetic = load_synthesizer(tmp_path).sample(20_000)["rows"].to_pandas()
+    causes = [column for column in rows if column != "bought"]
+    assert synthetic["bought"].mean() == pytest.approx(rows["bought"].mean(), abs=0.02)
+    together = [frame[causes].astype(int).sum(axis=1).corr(frame["bought"].astype(int)) for frame in (synthetic, rows)]
+    assert together[0] == pytest.approx(together[1], abs=0.03)
+    singles = [frame[causes].astype(int).corrwith(frame["bought"].astype(int)) for frame in (synthetic, rows)]
+    np.testing.assert_allclose(*singles, atol=0.04)
+
+
+def test_a_target_bound_to_another_column_stays_bound(tables_of):
+    rows = chain(3_000).assign(copy=lambda frame: frame["d"].map({True: "yes", False: "no"}))
+    synthetic = drawn(fitted(tables_of(rows), target="d"))
+    assert (synthetic["d"] == (synthetic["copy"] == "yes")).all()
+
+
+def test_a_target_that_is_not_there_is_named(tables_of):
+    with pytest.raises(ConfigurationError, match="'z'"):
+        fitted(tables_of(chain(100)), target="z")
 
 
 def test_adult_comes_back_in_pairs(shared: Path, tables_of):

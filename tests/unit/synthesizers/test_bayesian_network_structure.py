@@ -8,7 +8,15 @@ import pytest
 
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import entropy, mutual_information
-from hazy_pipeline.synthesizers.bayesian_network.structure import Rows, column_order, find_structure, spanning_tree
+from hazy_pipeline.synthesizers.bayesian_network.structure import (
+    Rows,
+    candidate_orders,
+    column_information,
+    column_order,
+    greedy_families,
+    spanning_tree,
+    tree_families,
+)
 
 
 def tree_rows(n=6_000, seed=0):
@@ -23,6 +31,15 @@ def tree_rows(n=6_000, seed=0):
         columns.append(np.where(keep, (columns[parent] + i) % size, rng.integers(0, size, n)))
         parents.append(parent)
     return columns, parents
+
+
+def greedy(rows, max_parents=3, first=None):
+    information = column_information(rows, 32)
+    sizes = [hierarchy.n_states for hierarchy in rows.hierarchies]
+    order = (
+        candidate_orders(information, sizes, max_parents)[0] if first is None else column_order(information, 3, first)
+    )
+    return greedy_families(rows, order, information, max_parents=max_parents, min_rows=5)
 
 
 def sizes(columns):
@@ -66,10 +83,10 @@ def test_a_true_tree_is_found_by_both_searches(seed):
     columns, parents = tree_rows(seed=seed)
     true = {frozenset((i, p)) for i, p in enumerate(parents) if p is not None}
     rows = Rows(columns, [Hierarchy((), size) for size in sizes(columns)])
-    tree = find_structure(rows, structure="chow_liu", max_parents=3, min_rows=5)
+    tree = tree_families(rows, column_information(rows, 32), min_rows=5)
     assert {frozenset((f.column, p)) for f in tree for p in f.parents} == true
-    greedy = find_structure(rows, structure="greedy", max_parents=3, min_rows=5)
-    assert {frozenset((f.column, next(iter(f.parents)))) for f in greedy if f.steps} == true
+    found = greedy(rows)
+    assert {frozenset((f.column, next(iter(f.parents)))) for f in found if f.steps} == true
 
 
 def test_two_causes_are_both_parents_and_noise_is_none():
@@ -77,7 +94,7 @@ def test_two_causes_are_both_parents_and_noise_is_none():
     a, b, noise = rng.integers(0, 3, 8_000), rng.integers(0, 3, 8_000), rng.integers(0, 5, 8_000)
     effect = a + b + (rng.random(8_000) < 0.1)
     rows = Rows([a, b, noise, effect], [Hierarchy((), n) for n in (3, 3, 5, 6)])
-    families = {f.column: f for f in find_structure(rows, structure="greedy", max_parents=3, min_rows=5)}
+    families = {f.column: f for f in greedy(rows)}
     assert not families[2].steps
     joined = next(f for f in families.values() if len(f.parents) == 2)
     assert {joined.column, *joined.parents} == {0, 1, 3}
@@ -89,7 +106,7 @@ def test_a_child_may_need_only_a_coarse_parent():
     coarse = np.repeat(np.arange(10), 20)
     child = np.where(rng.random(20_000) < 0.8, coarse[fine] % 5, rng.integers(0, 5, 20_000))
     rows = Rows([fine, child], [Hierarchy((coarse,), 200), Hierarchy((), 5)])
-    families = find_structure(rows, structure="greedy", max_parents=3, min_rows=5, first=0)
+    families = greedy(rows, first=0)
     assert families[-1].parents == {0: 0}
 
 
@@ -99,7 +116,7 @@ def test_no_more_parents_than_asked_and_parents_come_first():
     columns = [np.clip(((base + rng.normal(0, 0.5, 5_000)) * 2 + 5).astype(int), 0, 9) for _ in range(8)]
     rows = Rows(columns, [Hierarchy((), 10)] * 8)
     for limit in (1, 2, 3):
-        families = find_structure(rows, structure="greedy", max_parents=limit, min_rows=5)
+        families = greedy(rows, limit)
         placed = set()
         for family in families:
             assert len(family.parents) <= limit
@@ -108,7 +125,8 @@ def test_no_more_parents_than_asked_and_parents_come_first():
         assert placed == set(range(8))
 
 
-def test_the_order_starts_where_it_is_told():
-    information = np.array([[1.0, 0.5, 0.1], [0.5, 1.0, 0.6], [0.1, 0.6, 1.0]])
-    assert column_order(information, 2)[0] == 1
-    assert column_order(information, 2, first=2) == [2, 1, 0]
+def test_the_order_goes_by_what_the_placed_columns_tell():
+    information = np.array([[1.0, 0.5, 0.1], [0.5, 1.0, 0.6], [0.1, 0.6, 3.0]])
+    assert column_order(information, 2, first=1) == [1, 2, 0]
+    assert column_order(information, 2, first=1, relative=True) == [1, 0, 2]
+    assert candidate_orders(information, [5, 5, 500], 2)[0][0] == 1
