@@ -15,6 +15,7 @@ from hazy_pipeline.run_store import RunFolder
 GROUPS = ("score", "fidelity", "utility", "privacy")
 MOST_COLUMNS = 6
 MOST_LINES = 40
+LONGEST_NAME = 24  # characters of a column's name that are shown however narrow the screen is
 ROWS_SIDE_BY_SIDE = 3
 
 
@@ -78,7 +79,7 @@ def row_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             table.add_row(*(_cell(row[name]) for name in names))
         return table
     shown = rows[:ROWS_SIDE_BY_SIDE]
-    table.add_column("")
+    table.add_column("", overflow="ellipsis", no_wrap=True, min_width=min(max(map(len, names)), LONGEST_NAME))
     for number in range(1, len(shown) + 1):
         table.add_column(f"row {number}", overflow="ellipsis", no_wrap=True)
     for name in names[:MOST_LINES]:
