@@ -34,8 +34,9 @@ def column_issues(facts: ColumnFacts, verdict: Verdict, profile: ColumnProfile) 
     name, kind = facts.name, verdict.kind
     yield from verdict.issues
     if kind == Kind.CONSTANT:
-        yield warning("constant", name, "all rows have the same value; it is written as it is",
-                      "exclude it in source.columns.exclude if it is of no use")  # fmt: skip
+        held = "holds only nulls; nulls are written" if facts.nulls == facts.n_rows else (
+            "all rows have the same value; it is written as it is")  # fmt: skip
+        yield warning("constant", name, held, "exclude it in source.columns.exclude if it is of no use")
         return
     if profile.null_share >= MANY_NULLS:
         yield warning("many_nulls", name, f"{profile.null_share:.0%} of the rows have no value",

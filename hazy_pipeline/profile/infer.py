@@ -82,10 +82,7 @@ def _verdict(facts: ColumnFacts, table: TableSchema, columns: Columns) -> Verdic
     if declared:
         return declared
     if facts.nulls == facts.n_rows:
-        raise DataError(
-            f"{place}: holds only nulls; exclude it (source.columns.exclude) or declare it `constant` (source.columns.types), "
-            "and nulls are written"
-        )
+        return Verdict(Kind.CONSTANT, "every row is null")
     return infer_kind(facts, table)
 
 
@@ -103,7 +100,8 @@ def _refuse_few_rows(table: TableSchema, n_rows: int) -> None:
 
 def _refuse_target(facts: ColumnFacts, verdict: Verdict) -> None:
     if not verdict.kind.is_modelled:
-        why = "has one value only" if verdict.kind == Kind.CONSTANT else f"is of kind {verdict.kind} ({verdict.reason})"
+        only = "has only nulls" if facts.nulls == facts.n_rows else "has one value only"
+        why = only if verdict.kind == Kind.CONSTANT else f"is of kind {verdict.kind} ({verdict.reason})"
         raise ConfigurationError(
             f"target: column {facts.name!r} {why}, so that nothing can be learned to predict it; choose another target, "
             f"or declare its kind in source.columns.types"

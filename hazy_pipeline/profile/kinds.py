@@ -32,6 +32,12 @@ _GLUED_ID = re.compile(
 )
 _TIME_WORDS = {"year", "years", "time", "date", "ts", "timestamp", "epoch", "day", "month", "hour", "week", "quarter",
                "yr", "age", "minute", "second", "period"}  # fmt: skip
+_CURRENCY = r"[$€£¥]|USD|EUR|GBP|CHF"
+_GROUPED = r"\d{1,3}([,.' \x{a0}\x{202f}]\d{3})+([.,]\d+)?"
+_FOR_PEOPLE = (  # a plain whole number is none of them: a sign, a separator or a unit makes it one
+    rf"^\s*\(?[+-]?({_GROUPED}|[+-]?\d+,\d+|({_CURRENCY})\s?[+-]?({_GROUPED}|\d+([.,]\d+)?)|"
+    rf"({_GROUPED}|\d+([.,]\d+)?)\s?(%|{_CURRENCY})|\d{{1,4}}:[0-5]\d:[0-5]\d)\)?\s*$"
+)
 
 
 @dataclass(frozen=True)
@@ -163,13 +169,26 @@ def _text(facts: ColumnFacts) -> Verdict:
     if numbers_as_text(facts):
         return Verdict(Kind.NUMERIC if not _whole_texts(facts) else Kind.INTEGER, "numbers, stored as text")
     verdict = _words(facts)
-    numeric = float(facts.shares[~np.isnan(texts_as_floats(facts.values))].sum())
-    if facts.distinct > FEW_INTEGERS and MOSTLY_NUMBERS <= numeric < 1.0:
-        message = f"{numeric:.1%} of the texts are numbers and the others are not, so it is taken for {verdict.kind}"
+    issues = verdict.issues + _unread_numbers(facts, verdict)
+    return Verdict(verdict.kind, verdict.reason, issues=issues)
+
+
+def _unread_numbers(facts: ColumnFacts, verdict: Verdict) -> tuple[Issue, ...]:
+    """Texts that are numbers for people, though not as a computer writes them, or numbers but for a few."""
+    if facts.distinct <= FEW_INTEGERS:
+        return ()
+    numbers = ~np.isnan(texts_as_floats(facts.values))
+    if facts.shares[numbers].sum() >= MOSTLY_NUMBERS and not numbers.all():
+        share = min(float(facts.shares[numbers].sum()), 0.999)
+        message = f"{share:.1%} of the texts are numbers and the others are not, so it is taken for {verdict.kind}"
         remedy = "name the texts that stand for null (source.csv.null_values), or mend them in the source"
-        mixed = _issue(facts, "mixed_formats", message, remedy)
-        return Verdict(verdict.kind, verdict.reason, issues=(*verdict.issues, mixed))
-    return verdict
+        return (_issue(facts, "mixed_formats", message, remedy),)
+    written = pc.match_substring_regex(facts.values, _FOR_PEOPLE).to_numpy(zero_copy_only=False)
+    if facts.shares[written].sum() < MOSTLY_NUMBERS:
+        return ()
+    message = ("numbers with currency, per cent, decimal comma, thousands separators or as hours:minutes:seconds are not read, "
+               f"so it is taken for {verdict.kind}")  # fmt: skip
+    return (_issue(facts, "formatted_numbers", message, "write plain numbers in the source, such as 1234.5"),)
 
 
 def numbers_as_text(facts: ColumnFacts) -> bool:

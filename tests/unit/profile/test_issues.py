@@ -1,5 +1,7 @@
 """Warnings with a remedy, and data that nothing can be learned from."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -106,17 +108,21 @@ def test_few_rows_are_a_warning(tables_of) -> None:
 
 
 @pytest.mark.parametrize("storage", [pa.null(), pa.string(), pa.float64(), pa.timestamp("us")], ids=str)
-def test_a_column_of_nulls_is_refused_unless_declared_constant(tables_of, storage: pa.DataType) -> None:
-    with pytest.raises(
-        DataError, match=r"table 'rows', column 'x': holds only nulls; exclude it .* or declare it `constant`"
-    ):
-        profiled(tables_of, pa.nulls(50, storage))
+def test_a_column_of_nulls_is_a_constant_and_pointed_out(tables_of, storage: pa.DataType) -> None:
+    profile = profiled(tables_of, pa.nulls(50, storage))
+    assert profile.column("x").kind == "constant"
+    (issue,) = [i for i in profile.issues if i.column == "x"]
+    assert (issue.rule, issue.message) == ("constant", "holds only nulls; nulls are written")
     assert profiled(tables_of, pa.nulls(50, storage), types={"x": "constant"}).column("x").kind == "constant"
 
 
 def test_nan_is_null(tables_of) -> None:
-    with pytest.raises(DataError, match="holds only nulls"):
-        profiled(tables_of, pa.array(np.full(50, np.nan)))
+    assert profiled(tables_of, pa.array(np.full(50, np.nan))).column("x").kind == "constant"
+
+
+def test_a_target_of_nulls_is_refused(tables_of) -> None:
+    with pytest.raises(ConfigurationError, match="target: column 'x' has only nulls"):
+        profiled(tables_of, pa.nulls(50), "x")
 
 
 def test_infinities_are_refused_with_their_number(tables_of) -> None:
@@ -135,3 +141,30 @@ def test_data_without_a_column_to_learn_are_refused(tables_of) -> None:
 def test_a_key_that_repeats_is_an_error_among_the_issues(tables_of) -> None:
     profile = profiled(tables_of, RNG.integers(0, 300, N), primary_key=("x",))
     assert (profile.issues[0].rule, profile.issues[0].severity) == ("key_repeats", Severity.ERROR)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda x: f"${x:,.2f}", lambda x: f"{x:.2f} €", lambda x: f"{x:,.0f}", lambda x: f"{x:.2f}".replace(".", ","),
+        lambda x: f"{x:.1f}%", lambda x: f"-{x:,.2f} EUR",
+        lambda x: f"{x % 90 + 10:.0f}:{x % 60:02.0f}:07".replace(":60:", ":59:"),
+    ],
+    ids=["dollars", "euros", "thousands", "decimal comma", "per cent", "signed", "duration"],
+)  # fmt: skip
+def test_numbers_written_for_people_are_pointed_out(tables_of, write: Callable[[float], str]) -> None:
+    values = [write(x) for x in RNG.uniform(1_000, 900_000, N)]
+    assert "formatted_numbers" in rules(profiled(tables_of, values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [f"+{x}" for x in RNG.integers(1, 100, N)],
+        [f"{x:05d}" for x in RNG.integers(501, 99_999, N)],
+        [f"A-{x}" for x in RNG.integers(1_000, 9_999, N)],
+    ],
+    ids=["plus signs", "leading zeros", "codes"],
+)
+def test_codes_are_no_numbers_written_for_people(tables_of, values: list[str]) -> None:
+    assert not {"formatted_numbers", "mixed_formats"} & set(rules(profiled(tables_of, values)))
