@@ -15,7 +15,7 @@ from hazy_pipeline.run_store import RunFolder
 GROUPS = ("score", "fidelity", "utility", "privacy")
 MOST_COLUMNS = 6
 MOST_LINES = 40
-LONGEST_NAME = 24  # characters of a column's name that are shown however narrow the screen is
+LONGEST_NAME, LONGEST_VALUE = 20, 14  # characters shown, so that names and three rows share 80 columns
 ROWS_SIDE_BY_SIDE = 3
 
 
@@ -79,9 +79,9 @@ def row_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             table.add_row(*(_cell(row[name]) for name in names))
         return table
     shown = rows[:ROWS_SIDE_BY_SIDE]
-    table.add_column("", overflow="ellipsis", no_wrap=True, min_width=min(max(map(len, names)), LONGEST_NAME))
+    table.add_column("", overflow="ellipsis", no_wrap=True, max_width=LONGEST_NAME)
     for number in range(1, len(shown) + 1):
-        table.add_column(f"row {number}", overflow="ellipsis", no_wrap=True)
+        table.add_column(f"row {number}", overflow="ellipsis", no_wrap=True, max_width=LONGEST_VALUE)
     for name in names[:MOST_LINES]:
         table.add_row(escape(name), *(_cell(row[name]) for row in shown))
     if len(names) > MOST_LINES:
