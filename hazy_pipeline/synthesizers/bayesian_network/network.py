@@ -108,8 +108,12 @@ class Draws:
         return context
 
     def draw(self, layout: Layout, sampler: AliasTables, context: Integers) -> None:
+        """Draw the node from its context's distribution."""
+        self.place(layout, sampler.draw(context, self.rng))
+
+    def place(self, layout: Layout, digit: Integers) -> None:
+        """Take the node's digits as drawn."""
         column, level = layout.family.column, layout.family.level
-        digit = sampler.draw(context, self.rng)
         if level:
             digit = digit + layout.hierarchies[column].first_below[level - 1][self.groups[column, level - 1]]
         self.groups[column, level] = digit
