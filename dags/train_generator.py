@@ -18,6 +18,12 @@ from hazy_pipeline.errors import SourceError
 from hazy_pipeline.synthesizers import ACCELERATORS
 
 GPU_POOL = "gpu"
+USUAL: dict[str, Any] = {  # once more, for a step whose process was killed: what it had done is kept
+    "owner": OWNER,
+    "execution_timeout": timedelta(hours=6),
+    "retries": 1,
+    "retry_delay": timedelta(seconds=5),
+}
 OUTSIDE: dict[str, Any] = {  # for tasks that touch what is not ours: the source, the tracking server, the destination
     "retries": 2,
     "retry_delay": timedelta(seconds=15),
@@ -50,7 +56,7 @@ def decide(file: str, candidates: list[str], **context: Any) -> Any:
     return [f"{candidate}.tune" for candidate in chosen]
 
 
-@task(task_display_name="Tune", retries=1, retry_delay=timedelta(seconds=5))
+@task(task_display_name="Tune")
 def tune(file: str, candidate: str, cores: int, worker: int, **context: Any) -> Any:
     """One worker of this candidate's search. Killed and run again, it goes on where it stopped."""
     return perform("tune", file, context, candidate, worker, cores=cores)
@@ -135,7 +141,7 @@ def training_dag(file: str, config: GeneratorConfig) -> DAG:
         max_active_runs=1,
         tags={"hazy", config.use_case.value},
         owner_links={OWNER: f"{settings.mlflow_page()}/#/models/{config.name}"},
-        default_args={"owner": OWNER, "execution_timeout": timedelta(hours=6)},
+        default_args=USUAL,
         params=_form(config, most_seconds),
     ) as dag:
         found = [candidate_group(file, config, name, timedelta(seconds=2 * most_seconds)) for name in config.candidates]

@@ -74,6 +74,7 @@ def _up(here: Layout) -> None:
         console.print(f"[dim]{time.monotonic() - began:7.1f} s[/]  {escape(text)}", highlight=False, soft_wrap=True)
 
     with services.locked(here):
+        services.require_same_setting(here)
         prepare(here, say)
         if services.start(here, say):
             say("Airflow and MLflow are up")

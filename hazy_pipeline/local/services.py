@@ -110,6 +110,19 @@ def started(layout: Layout) -> list[Started]:
     return [Started(**entry) for entry in entries]
 
 
+def require_same_setting(layout: Layout) -> None:
+    """Refuse to go on beside services of this home that were started with other ports or folders."""
+    if not any(service.leader() for service in started(layout)):
+        return
+    before = json.loads(layout.services_file.read_text(encoding="utf-8")).get("setting", {})
+    for name, value in _setting(layout).items():
+        if before.get(name, value) != value:
+            raise ConfigurationError(
+                f"{name}: {value} is asked for, but what runs in {layout.home} was started with {before[name]}; "
+                "`hazy down` first, or ask for the same"
+            )
+
+
 def start(layout: Layout, say: Callable[[str], None]) -> bool:
     """Start what is not running yet and wait until all of it answers; whether anything had to be started.
 
@@ -160,10 +173,19 @@ def _spawn(layout: Layout, service: Service) -> Started:
 
 def _record(layout: Layout, running: list[Started]) -> None:
     entries = [{"name": service.name, "pid": service.pid, "created": service.created} for service in running]
-    ports = {"airflow": layout.airflow_page, "mlflow": layout.mlflow_page}
     partial = layout.services_file.with_suffix(".partial")
-    partial.write_text(json.dumps({"services": entries, "addresses": ports}, indent=1), encoding="utf-8")
+    partial.write_text(json.dumps({"services": entries, "setting": _setting(layout)}, indent=1), encoding="utf-8")
     partial.replace(layout.services_file)
+
+
+def _setting(layout: Layout) -> dict[str, str]:
+    return {
+        "Airflow's address": layout.airflow_page,
+        "MLflow's address": layout.mlflow_page,
+        "the tracking store": layout.tracking_uri,
+        "the folder of Generators": str(layout.generators),
+        "the checkout": str(layout.project),
+    }
 
 
 def _require_free_port(service: Service) -> None:
@@ -201,26 +223,20 @@ def _log_tail(layout: Layout, name: str) -> str:
 
 
 def _end(recorded: list[Started]) -> None:
-    """Ask the leaders, who end their own children, or the orphans themselves; after `STOP_SECONDS` insist."""
-    members = [process for service in recorded for process in service.members()]
-    for service in recorded:
-        leader = service.leader()
-        for process in [leader] if leader else service.members():
-            _send(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(members, timeout=STOP_SECONDS)
-    # what was forked since then belongs to the same sessions
-    late = [process for service in recorded for process in service.members()]
-    survivors = {process.pid: process for process in (*alive, *late)}
-    for process in survivors.values():
-        _send(process, signal.SIGKILL)
-    psutil.wait_procs(list(survivors.values()), timeout=STOP_SECONDS)
+    """Ask the leaders, who end their own children; then whoever is left; then insist. Up to `STOP_SECONDS` each."""
+    leaders = [leader for service in recorded if (leader := service.leader())]
+    _send(leaders, signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _send([process for service in recorded for process in service.members()], number)
 
 
-def _send(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)  # psutil compares the start time first: never a later process with the same id
-    except psutil.NoSuchProcess:
-        return
+def _send(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)  # psutil compares the start time first: never a later process with the same id
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(processes, timeout=STOP_SECONDS)
 
 
 def _is_zombie(pid: int) -> bool:

@@ -1,12 +1,12 @@
 """Processes are started, found again and ended exactly, also after a crash."""
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -40,8 +40,7 @@ def launch(program: str) -> Started:
 
 
 def record(layout: Layout, *running: Started) -> None:
-    entries = [{"name": s.name, "pid": s.pid, "created": s.created} for s in running]
-    layout.services_file.write_text(json.dumps({"services": entries}))
+    services._record(layout, list(running))
 
 
 def pids(service: Started) -> set[int]:
@@ -107,6 +106,17 @@ def test_a_taken_port_is_named_with_the_remedy() -> None:
         with pytest.raises(ConfigurationError, match=rf"port {port}, wanted by mlflow server.*HAZY_MLFLOW_PORT"):
             services._require_free_port(Service("mlflow server", (), port, "HAZY_MLFLOW_PORT"))
     services._require_free_port(Service("mlflow server", (), port, "HAZY_MLFLOW_PORT"))
+
+
+def test_other_ports_beside_running_services_are_refused(layout: Layout) -> None:
+    ours = launch(CHILD)
+    record(layout, ours)
+    services.require_same_setting(layout)
+    elsewhere = replace(layout, airflow_port=3)
+    with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:3 is asked for.*started with http://127\.0\.0\.1:1"):
+        services.require_same_setting(elsewhere)
+    services._end([ours])
+    services.require_same_setting(elsewhere)  # nothing runs any more
 
 
 def test_everything_listens_on_loopback_alone(layout: Layout) -> None:
