@@ -5,6 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -42,6 +43,7 @@ def write_generator(data: str, *, table: str | None = None, target: str | None =
         if table:
             raise ConfigurationError(f"table {table!r} was given, but {data!r} is a file; leave the table out")
         source = {"connector": "files", "path": data if "://" in data else str(Path(data).expanduser().resolve())}
+        source |= _known_csv(into / f"{name}.yaml", source) or _found_csv(source)
     if secret:
         _keep_connection(name, secret)
     columns = _columns(name, source)
@@ -59,6 +61,34 @@ def _columns(name: str, source: dict[str, object]) -> list[str]:
     kind = SqlSource if source["connector"] == "sql" else FilesSource
     schema = open_connector(kind.model_validate(source), table_name=name).schema()
     return list(schema.only_table.column_names)
+
+
+def _found_csv(source: dict[str, object]) -> dict[str, object]:
+    from hazy_pipeline.connectors.sniff import csv_options
+
+    found = csv_options(FilesSource.model_validate(source))
+    return {"csv": found} if found else {}
+
+
+def _known(file: Path) -> dict[str, Any]:
+    """What the YAML says, where it is there already; raises ConfigurationError where it is wrong."""
+    if not file.exists():
+        return {}
+    load_config(file)
+    known: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return known
+
+
+def _known_csv(file: Path, source: dict[str, object]) -> dict[str, object]:
+    """How the file is written, as the owner of its YAML has said."""
+    known = _known(file).get("source", {})
+    return {"csv": known["csv"]} if _is_same_place(known, source) and "csv" in known else {}
+
+
+def _is_same_place(known: Any, source: dict[str, object]) -> bool:
+    """Both read from the same place, however (columns, CSV options) they do it."""
+    places = ("connector", "path", "url", "connection", "schema", "table")
+    return isinstance(known, dict) and all(known.get(place) == source.get(place) for place in places)
 
 
 def _name(data: str) -> str:
@@ -101,16 +131,14 @@ def _text(name: str, source: dict[str, object], target: str | None) -> str:
 
 def _write(file: Path, text: str) -> None:
     if file.exists():
-        if yaml.safe_load(file.read_text(encoding="utf-8")).get("source") != yaml.safe_load(text)["source"]:
+        known, given = _known(file), yaml.safe_load(text)
+        if not _is_same_place(known.get("source"), given["source"]):
             raise ConfigurationError(
                 f"{file}: exists already, for another source; give another name (NAME=..., --name)"
             )
-        known = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if known.get("target") == yaml.safe_load(text).get("target"):
+        if known.get("target") == given.get("target"):
             return  # the same Generator: what its owner changed in it since stays
-        text = yaml.safe_dump(
-            {**known, "target": yaml.safe_load(text).get("target")}, sort_keys=False, allow_unicode=True
-        )
+        text = yaml.safe_dump({**known, "target": given.get("target")}, sort_keys=False, allow_unicode=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".yaml.partial")
     partial.write_text(text, encoding="utf-8")

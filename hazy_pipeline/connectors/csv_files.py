@@ -20,7 +20,7 @@ from hazy_pipeline.errors import ConfigurationError, DataError, SourceChangedErr
 
 BLOCK_BYTES = 4 << 20  # a row may be at most this long
 _GZIP = b"\x1f\x8b"
-_DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CsvReader:
             header = next(rows, None)
             if header is None:
                 raise DataError(f"{file.shown}: the file is empty; a header and rows are expected")
-            if len(header) == 1 and any(delimiter in header[0] for delimiter in _DELIMITERS):
+            if len(header) == 1 and any(delimiter in header[0] for delimiter in DELIMITERS):
                 self._check_delimiter(file, header[0], next(rows, None))
         except _parse_errors() as error:
             raise self._explained(file, error) from None
@@ -77,7 +77,7 @@ class CsvReader:
             return "error"
 
         try:
-            with _bytes(file) as stream:
+            with readable_bytes(file) as stream:
                 reader = pa.csv.open_csv(
                     stream,
                     read_options=pa.csv.ReadOptions(
@@ -100,7 +100,7 @@ class CsvReader:
 
     def _rows(self, file: File) -> Iterator[list[str]]:
         """Rows as lists of text, blank lines left out; slow, for headers and for finding what is wrong."""
-        with _bytes(file) as stream:
+        with readable_bytes(file) as stream:
             # A stored byte order mark is no part of the first column's name.
             encoding = "utf-8-sig" if codecs.lookup(self.options.encoding).name == "utf-8" else self.options.encoding
             text = io.TextIOWrapper(stream, encoding=encoding, newline="")
@@ -110,7 +110,7 @@ class CsvReader:
     def _check_delimiter(self, file: File, header: str, first: list[str] | None) -> None:
         if first is None or len(first) != 1:
             return
-        for delimiter in _DELIMITERS:
+        for delimiter in DELIMITERS:
             n_fields = header.count(delimiter) + 1
             if delimiter != self.options.delimiter and n_fields > 1 and first[0].count(delimiter) + 1 == n_fields:
                 raise ConfigurationError(
@@ -121,7 +121,7 @@ class CsvReader:
     def _check_last_quote(self, file: File) -> None:
         """The parser takes the end of a file for the end of a quote, and all rows from there on for one value."""
         tail = b""
-        with _bytes(file) as stream:
+        with readable_bytes(file) as stream:
             while chunk := stream.read(1 << 20):
                 tail = (tail + chunk)[-64:]
         if not tail.decode(self.options.encoding, "replace").rstrip("\r\n").endswith(self.options.quote):
@@ -154,7 +154,7 @@ class CsvReader:
         decoder = codecs.getincrementaldecoder(self.options.encoding)()
         offset = pending = 0
         start = b""
-        with _bytes(file) as stream:
+        with readable_bytes(file) as stream:
             while chunk := stream.read(1 << 20):
                 start = start or chunk[:4]
                 try:
@@ -173,7 +173,7 @@ class CsvReader:
         )
 
     def _ragged_line(self, file: File, n_columns: int) -> int | None:
-        with _bytes(file) as stream:
+        with readable_bytes(file) as stream:
             text = io.TextIOWrapper(stream, encoding=self.options.encoding, errors="replace", newline="")
             rows = csv.reader(text, delimiter=self.options.delimiter, quotechar=self.options.quote)
             line = 1
@@ -192,7 +192,7 @@ def _parse_errors() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def _bytes(file: File) -> Iterator[BinaryIO]:
+def readable_bytes(file: File) -> Iterator[BinaryIO]:
     """The file's bytes, decompressed where it is gzip whatever its name says."""
     with file.open() as raw:
         start = raw.read(4)
