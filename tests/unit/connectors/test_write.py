@@ -42,9 +42,9 @@ def breaking() -> Iterator[pa.RecordBatch]:
 
 CSV = (
     '"id","n","x","amount","ok","day","at","instant","clock","größe"\n'
-    '1,1,0.1,13.86,true,2024-02-29,2024-01-01 10:00:00.000005,2024-01-01 10:00:00.000000Z,01:02:03.000000,"say ""hi"", you"\n'
+    '1,1,0.1,13.86,true,2024-02-29,2024-01-01 10:00:00.000005,2024-01-01 10:00:00Z,01:02:03,"say ""hi"", you"\n'
     "2,,,,,,,,,\n"
-    '3,-3,1e+300,-0.10,false,1900-01-01,1970-01-01 00:00:00.000000,,23:59:00.000000,"two\nlines"\n'
+    '3,-3,1e+300,-0.10,false,1900-01-01,1970-01-01 00:00:00.000000,,23:59:00,"two\nlines"\n'
 )
 
 
@@ -53,6 +53,24 @@ def test_csv_and_gzip(tmp_path: Path) -> None:
     write_output(batches(), TABLE, to=f"file://{tmp_path}/rows.CSV.gz")
     assert (tmp_path / "new" / "rows.csv").read_text() == CSV
     assert gzip.decompress((tmp_path / "rows.CSV.gz").read_bytes()).decode() == CSV
+
+
+def test_seconds_have_the_decimals_that_they_need(tmp_path: Path) -> None:
+    parts = [pa.table({
+        "at": pa.array([None if ticks is None else 10**9 * 60 + ticks], pa.timestamp("ns")),
+        "instant": pa.array([datetime(2024, 7, 1, 10)], pa.timestamp("us", "Europe/Vienna")),
+        "old": pa.array([datetime(1, 1, 1)], pa.timestamp("us")), "clock": pa.array([time(1, 2, 3, micros)], pa.time64("us")),
+    }) for ticks, micros in ((None, 0), (0, 0), (5 * 10**6, 0), (0, 7), (9, 0))]  # fmt: skip
+    table = TableSchema(name="t", columns=tuple(Column(name=f.name, storage=str(f.type)) for f in parts[0].schema))
+    write_output((part.to_batches()[0] for part in parts), table, to=str(tmp_path / "rows.csv"))
+    assert (tmp_path / "rows.csv").read_text().splitlines() == [
+        '"at","instant","old","clock"',
+        ",2024-07-01 12:00:00+0200,0001-01-01 00:00:00,01:02:03",
+        "1970-01-01 00:01:00,2024-07-01 12:00:00+0200,0001-01-01 00:00:00,01:02:03",
+        "1970-01-01 00:01:00.005,2024-07-01 12:00:00+0200,0001-01-01 00:00:00,01:02:03",
+        "1970-01-01 00:01:00.000,2024-07-01 12:00:00+0200,0001-01-01 00:00:00,01:02:03.000007",
+        "1970-01-01 00:01:00.000000009,2024-07-01 12:00:00+0200,0001-01-01 00:00:00,01:02:03.000000",
+    ]
 
 
 def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
