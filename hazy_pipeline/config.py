@@ -233,6 +233,19 @@ class GeneratorConfig(_Section):
                 raise ValueError(f"{target!r} is not among the columns that are learned; see source.columns")
         return target
 
+    @model_validator(mode="after")
+    def _output_is_not_the_source(self) -> Self:
+        """Synthetic rows must never take the place of the real ones."""
+        source, output = self.source, self.output
+        if isinstance(source, FilesSource):
+            same = output.to is not None and output.to == source.path
+        else:
+            place = (output.to, output.connection)
+            same = place == (source.url, source.connection) and (output.table or self.name) == source.table
+        if same:
+            raise ValueError("output: it names the source itself, whose rows it would replace; name another place")
+        return self
+
     def search_spaces(self) -> dict[str, SearchSpace]:
         """The space of every candidate, preset and bounds applied."""
         return {name: search_space(name, self.use_case, bounds) for name, bounds in self.candidates.items()}

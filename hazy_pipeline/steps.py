@@ -12,7 +12,7 @@ from typing import Any
 from upath import UPath
 
 from hazy_pipeline.connectors import open_connector
-from hazy_pipeline.errors import DataError
+from hazy_pipeline.errors import DataError, SourceChangedError
 from hazy_pipeline.evaluate.result import Group
 from hazy_pipeline.run import Options, Run, manifest, open_run, pinned
 from hazy_pipeline.run_store import Json, folder_to_write, local_folder, remove, run_folders
@@ -42,6 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 EVALUATION_ROWS = 25_000
+EXTRACT_ATTEMPTS = 3
 
 
 def extract(run: Run) -> Json:
@@ -50,8 +51,15 @@ def extract(run: Run) -> Json:
 
     def make(folder: UPath) -> Json:
         connector = open_connector(config.source, table_name=config.name, secrets=run.secrets)
-        until = connector.watermark()
-        tables = connector.extract(folder, until=until)
+        for attempt in range(EXTRACT_ATTEMPTS):
+            until = connector.watermark()
+            try:
+                tables = connector.extract(folder, until=until)
+                break
+            except SourceChangedError:  # rows came or went between the two calls
+                if attempt == EXTRACT_ATTEMPTS - 1:
+                    raise
+                remove(folder)
         table = tables.schema.only_table
         rows = tables.n_rows(table.name)
         return {"watermark": until, "table": table.name, "rows": rows, "columns": len(table.columns),
@@ -156,12 +164,13 @@ def tune(run: Run, candidate: str, worker: int = 0, *, share: float = 1.0) -> Js
     study = run.study_run(candidate)
 
     def on_trial(record: TrialRecord) -> None:
-        child = run.child_run(candidate, f"trial {record.slot}", parent=study, tags={"hazy.state": record.state})
+        tags = {"hazy.state": record.state, **({"hazy.error": record.error} if record.error else {})}
+        child = run.child_run(candidate, f"trial {record.slot}", parent=study, tags=tags)
         scores = {} if record.score is None else {"score": record.score}
         run.tracking.log(
             child, params=record.hyperparameters, metrics={**record.metrics, **scores, "seconds": record.seconds}
         )
-        run.tracking.end(child)
+        run.tracking.end(child, failed=record.error is not None)
 
     done = run_worker(
         run.search(candidate, share=share), run.sample("train"), run.sample("validation"),

@@ -33,9 +33,18 @@ from hazy_pipeline.tables import Frames, Tables
 ARRAYS_FILE = "copula.npz"
 SAMPLE_ROWS = 500_000
 SAMPLE_CELLS = 8_000_000
+FEW_VALUES = 20  # a column with no more distinct values than these is no continuum to fit a distribution to
 SCORES_AT_ONCE = 8_000_000  # bounds the memory of sampling and fitting; part of the format
 
 Encoded = dict[str, NDArray[Any]]
+
+
+def _atoms(values: NDArray[np.float64], spikes: NDArray[np.float64], min_rows: int) -> NDArray[np.float64]:
+    """The values that get cells of their own beside a fitted family: what stands out, or all of a column of few."""
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) > FEW_VALUES:
+        return spikes
+    return np.union1d(spikes, distinct[counts >= min_rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +140,7 @@ class GaussianCopula(Synthesizer):
             values, null_share=encoder.null_share, low=encoder.low, high=encoder.high,
             n_cells=int(parameters["n_quantiles"]), min_rows=self.min_rows,
             step=0.0 if encoder.decimals is None else 10.0**-encoder.decimals,
-            atoms=encoder.spikes if parametric else None,
+            atoms=_atoms(values, encoder.spikes, self.min_rows) if parametric else None,
         )  # fmt: skip
         return Marginal(encoder, cells)
 
@@ -143,7 +152,10 @@ class GaussianCopula(Synthesizer):
         if not (cells.low < cells.high).any() or encoder.low >= encoder.high:
             return marginal
         values = sample[encoder.name]
-        values = values[~np.isnan(values) & ~np.isin(values, encoder.spikes)]
+        values = values[~np.isnan(values) & ~np.isin(values, cells.low[cells.low == cells.high])]
+        values = np.clip(values, encoder.low, encoder.high)
+        if len(values) < self.min_rows or values.min() == values.max():
+            return marginal
         place = f"table {self.table.name!r}, column {encoder.name!r}"
         rng = np.random.default_rng(self.random_state)
         fitted = best_family(values, encoder.low, encoder.high, place=place, rng=rng)

@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hazy_pipeline.errors import DataError
+from hazy_pipeline.errors import DataError, HazyError
 from hazy_pipeline.evaluate import evaluate
 from hazy_pipeline.evaluate.result import Evaluation
 from hazy_pipeline.run_store import digest
@@ -32,7 +32,7 @@ from hazy_pipeline.tune.budget import slots_of
 from hazy_pipeline.tune.objective import objective
 
 _SLOT, _WORKER, _RESULT = "hazy:slot", "hazy:worker", "hazy:result"
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+_DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)  # a failed trial is done where it says why
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,12 @@ class TrialRecord:
     """What one trial tried, found and cost."""
 
     slot: int
-    state: str  # complete, pruned
+    state: str  # complete, pruned, fail
     score: float | None
     hyperparameters: Hyperparameters
     seconds: float
     metrics: dict[str, float] = field(default_factory=dict)
+    error: str | None = None  # why this configuration could not be fitted
 
 
 def open_study(search: Search) -> Study:
@@ -78,7 +79,7 @@ def run_worker(search: Search, train: Tables, validation: Tables, *, worker: int
                on_trial: Callable[[TrialRecord], None]) -> int:  # fmt: skip
     """Make the trials that are this worker's and not yet done; returns how many of its slots are done.
 
-    Raises what a synthesizer raises: a candidate that cannot be fitted fails, and its study keeps what was done before.
+    A configuration that cannot be fitted (HazyError) is a failed trial; any other error ends the worker and is raised.
     """
     study = open_study(search)
     done, spent = _resume(study, worker)
@@ -103,7 +104,11 @@ def records(search: Search) -> list[TrialRecord]:
 
 def best_record(search: Search) -> TrialRecord:
     """The best complete trial (the earlier one of two equals); raises DataError where there is none."""
-    complete = [record for record in records(search) if record.score is not None]
+    finished = records(search)
+    complete = [record for record in finished if record.score is not None]
+    failed = next((record.error for record in finished if record.error), None)
+    if not complete and failed:
+        raise DataError(f"{search.candidate}: no configuration could be fitted; the first one failed with: {failed}")
     if not complete:
         raise DataError(
             f"{search.candidate}: no trial was completed; give the search more time (tuning.seconds) or drop the candidate"
@@ -169,6 +174,9 @@ def _run_trial(study: Study, search: Search, slot: int, worker: int, deadline: f
     except optuna.TrialPruned:
         trial.set_user_attr(_RESULT, {"seconds": time.perf_counter() - began, "metrics": {}})
         return _record(study.tell(trial, state=TrialState.PRUNED))
+    except HazyError as error:  # this configuration cannot be fitted to this data; the next one may
+        trial.set_user_attr(_RESULT, {"seconds": time.perf_counter() - began, "metrics": {}, "error": str(error)})
+        return _record(study.tell(trial, state=TrialState.FAIL))
     except BaseException:
         study.tell(trial, state=TrialState.FAIL)
         raise
@@ -206,4 +214,5 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         hyperparameters=dict(trial.params),
         seconds=float(result["seconds"]),
         metrics=dict(result["metrics"]),
+        error=result.get("error"),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from hazy_pipeline.config import FilesSource, GeneratorConfig, SqlSource, load_config, override
 from hazy_pipeline.errors import ConfigurationError
@@ -248,3 +249,18 @@ def test_reading_a_configuration_is_light() -> None:
     code = f"import sys, hazy_pipeline.config; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ({"connector": "files", "path": "data/a.csv"}, {"to": "data/a.csv"}),
+        ({"connector": "sql", "url": "sqlite:///a.db", "table": "t"}, {"to": "sqlite:///a.db", "table": "t"}),
+        ({"connector": "sql", "connection": "bank", "table": "orders"}, {"connection": "bank"}),
+    ],
+)
+def test_the_output_is_never_the_source(source: dict, output: dict) -> None:
+    values = {"name": "orders", "source": source, "output": output}
+    with pytest.raises(ValidationError, match="it names the source itself"):
+        GeneratorConfig.model_validate(values)
+    GeneratorConfig.model_validate(values | {"output": {"to": "other.parquet"}})

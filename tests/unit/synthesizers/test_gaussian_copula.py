@@ -299,3 +299,12 @@ def test_ordering_stops_at_an_order_that_stays() -> None:
     ordered = choose_orders([start, cells], [level, values], [counts, None])[0]
     assert isinstance(ordered, DiscreteCells)
     assert ordered.order.tolist() in ([0, 1, 2, 3], [3, 2, 1, 0])
+
+
+def test_a_column_of_two_prices_has_no_family_to_fit_and_keeps_both(tables_of: TablesOf) -> None:
+    price = np.where(np.random.default_rng(0).random(2_000) < 0.06, 1.99, 0.99)
+    model = fit(tables_of(pd.DataFrame({"price": price}), {"price": Kind.NUMERIC}), marginals="parametric")
+    assert model.families_ == {}
+    rows = drawn(model, 5_000)
+    assert set(rows["price"]) == {0.99, 1.99}
+    assert (rows["price"] == 1.99).mean() == pytest.approx((price == 1.99).mean(), abs=0.015)

@@ -108,3 +108,18 @@ def test_a_killed_worker_loses_its_trial_and_nothing_else(search: Search, data) 
     assert sorted(after) == list(range(8))
     assert all(after[slot] == before[slot] for slot in before)
     assert not [t for t in open_study(search).trials if t.state.name == "RUNNING"]
+
+
+def test_a_configuration_that_cannot_be_fitted_is_a_failed_trial(search: Search, tables_of) -> None:
+    infinite = rows(400, 0)
+    infinite.loc[3, "x"] = np.inf
+    broken = tables_of(infinite)
+    seen: list[TrialRecord] = []
+    done = run_worker(
+        replace(search, trials=2), broken, tables_of(rows(200, 1)), worker=0, workers=1, on_trial=seen.append
+    )
+    assert done == 2
+    assert [(r.state, r.score) for r in seen] == [("fail", None)] * 2
+    assert all("'x'" in r.error for r in seen)
+    with pytest.raises(DataError, match=r"no configuration could be fitted; the first one failed with: .*'x'"):
+        best_record(search)
