@@ -24,7 +24,7 @@ MAX_ROWS = 50_000
 SWEEPS = 12
 SWEEPS_AGAIN = 6  # from weights that are nearly right
 MAX_STEP = 1.0  # in log odds
-PENALTIES = (5.0, 20.0)  # rows' worth of curvature that hold a weight at zero
+PENALTIES = (15.0, 60.0)  # rows' worth of curvature that hold a weight at zero
 HELD_OUT = 5  # every so many-th row judges the penalty
 
 
@@ -73,12 +73,14 @@ def fit_target(rows: Rows, column: int) -> TargetModel:
     judges = Rows([states[held_out] for states in rows.states], rows.hierarchies)
     others = [c for c in range(len(rows.hierarchies)) if c != column]
     main: Terms = ((), *(((c, rows.hierarchies[c].finest_of_at_most(TERM_GROUPS)),) for c in others))
-    tried = [(penalty, _newton(rest, main, column, penalty)) for penalty in PENALTIES]
-    scores = [_score(judges, main, column, weights) for _, weights in tried]
-    penalty, weights = tried[int(np.argmax(scores))]
-    terms = main + _best_pairs(rest, others, column, main, weights)
-    if _score(judges, terms, column, _newton(rest, terms, column, penalty, weights)) <= max(scores):
-        terms = main
+    tried = []
+    for penalty in PENALTIES:
+        weights = _newton(rest, main, column, penalty)
+        tried.append((_score(judges, main, column, weights), penalty, main, weights))
+        terms = main + _best_pairs(rest, others, column, main, weights)
+        with_pairs = _newton(rest, terms, column, penalty, weights)
+        tried.append((_score(judges, terms, column, with_pairs), penalty, terms, with_pairs))
+    _, penalty, terms, weights = max(tried, key=lambda entry: entry[0])
     return TargetModel(column, terms, _newton(rows, terms, column, penalty, weights))
 
 
