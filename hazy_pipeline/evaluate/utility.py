@@ -3,7 +3,7 @@
 import numpy as np
 
 from hazy_pipeline.evaluate.association import associations
-from hazy_pipeline.evaluate.influence import Vector, auc_influence, r2_influence, standard_error
+from hazy_pipeline.evaluate.influence import Vector, auc_influence, auc_null_error, r2_influence, standard_error
 from hazy_pipeline.evaluate.learner import boosted_predictions
 from hazy_pipeline.evaluate.result import Group, Metric
 from hazy_pipeline.evaluate.rows import Floats, Rows
@@ -12,6 +12,7 @@ MAX_TARGETS = 5
 MAX_CLASSES = 12  # the commonest; rarer ones count as one class
 TREES = 200
 FEWER_TREES = 100  # where several columns are predicted in turn
+ERRORS, ERRORS_OF_SEVERAL = 2.0, 3.0  # above chance is what exceeds it by so many; of several, one does by luck
 
 
 def utility(rows: Rows) -> Metric | None:
@@ -24,10 +25,13 @@ def utility(rows: Rows) -> Metric | None:
     error is that of the test rows; what another draw of synthetic rows would teach is not in it.
     None where not even real rows predict better than chance.
     """
-    targets, trees = ([rows.target], TREES) if rows.target is not None else (informative_columns(rows), FEWER_TREES)
+    if rows.target is not None:
+        targets, trees, errors_above = [rows.target], TREES, ERRORS
+    else:
+        targets, trees, errors_above = informative_columns(rows), FEWER_TREES, ERRORS_OF_SEVERAL
     used, ratios, raws, errors = [], [], [], []
     for target in targets:
-        score = _relative_score(rows, target, trees)
+        score = _relative_score(rows, target, trees, errors_above)
         if score is not None:
             used.append(target)
             ratios.append(score[0])
@@ -35,7 +39,13 @@ def utility(rows: Rows) -> Metric | None:
             errors.append(score[2])
     if not ratios:
         return None
-    of = f"{rows.names[targets[0]]!r}" if rows.target is not None else f"{len(ratios)} columns in turn"
+    of = (
+        f"{rows.names[targets[0]]!r}"
+        if rows.target is not None
+        else "one column"
+        if len(ratios) == 1
+        else f"{len(ratios)} columns in turn"
+    )
     return Metric(
         name="utility",
         group=Group.UTILITY,
@@ -63,7 +73,7 @@ def informative_columns(rows: Rows) -> list[int]:
     return chosen
 
 
-def _relative_score(rows: Rows, target: int, trees: int) -> tuple[float, float, float] | None:
+def _relative_score(rows: Rows, target: int, trees: int, errors_above: float) -> tuple[float, float, float] | None:
     """Score relative to real training rows, score, and standard error of the former."""
     test_y = rows.reference[:, target]
     classes = _classes(rows, target) if rows.discrete[target] else 0
@@ -76,11 +86,23 @@ def _relative_score(rows: Rows, target: int, trees: int) -> tuple[float, float, 
     (score, influence), (limit, limit_influence) = results
     floor = 0.5 if classes else 0.0
     gain = limit - floor
-    if gain <= max(2 * standard_error(limit_influence), 1e-3):
+    by_chance = max(standard_error(limit_influence), _auc_error_by_chance(test_y[keep], classes) if classes else 0.0)
+    if gain <= max(errors_above * by_chance, 1e-3):
         return None
     ratio = max(score - floor, 0.0) / gain
     error = standard_error((influence - ratio * limit_influence) / gain)
     return min(ratio, 1.0), score, error
+
+
+def _auc_error_by_chance(y: Floats, classes: int) -> float:
+    """Standard error of the mean AUC of guesses. The rows' influence tells too little of it for a class of a few rows:
+    of a single one, none at all. That guesses at one class know nothing of those at another is taken for granted."""
+    values = np.minimum(y, classes - 1)
+    counts = [n for n in np.unique(values, return_counts=True)[1] if n < len(y)]
+    if len(counts) == 2:
+        counts = counts[:1]
+    each = [auc_null_error(int(n), np.arange(len(y), dtype=float)) for n in counts]
+    return float(np.sqrt(np.sum(np.square(each))) / len(each)) if each else 0.0
 
 
 def _classes(rows: Rows, target: int) -> int:

@@ -136,6 +136,16 @@ def test_utility_is_absent_where_not_even_real_rows_teach_anything(described):
     assert "utility" not in evaluate(train, train, unseen, schema, target="y", metrics=["utility"])
 
 
+@pytest.mark.parametrize("seed", [1, 2, 6, 10, 19, 22])
+def test_independent_columns_teach_nothing_however_rare_their_values(described, seed):
+    values = np.random.default_rng(seed).zipf(1.5, (540, 8)) % 60
+    noise = pd.DataFrame(values.astype(str), columns=[f"c{i}" for i in range(8)])
+    (synthetic, schema), (train, _), (unseen, _) = (
+        described(noise[first:last].reset_index(drop=True)) for first, last in ((0, 240), (240, 480), (480, 540))
+    )
+    assert evaluate(synthetic, train, unseen, schema, target=None, metrics=["utility"]).metrics == ()
+
+
 def test_columns_worth_predicting_are_those_that_hang_on_others(made, described):
     from hazy_pipeline.evaluate.rows import read_rows
 
