@@ -17,6 +17,7 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from hazy_pipeline import __version__, settings
+from hazy_pipeline.config import NAME
 from hazy_pipeline.errors import ModelError
 from hazy_pipeline.registry import pyfunc
 from hazy_pipeline.registry.tracking import Tracking
@@ -77,6 +78,8 @@ def register(tracking: Tracking, mlflow_run: str, model: Path, *, pipeline_run: 
 
 def versions(tracking: Tracking) -> list[Version]:
     """All versions, newest first; none where nothing was registered."""
+    if not NAME.fullmatch(tracking.generator):  # no Generator's, and a quote would break MLflow's filter
+        return []
     found = tracking.client.search_model_versions(f"name = '{tracking.generator}'")
     return sorted((_version(tracking, v) for v in found), key=lambda v: -v.number)
 
@@ -118,8 +121,7 @@ def model_folder(tracking: Tracking, alias: str) -> Iterator[tuple[Version, Path
     """A version's model folder on this machine; raises ModelError where there is no such version."""
     version = version_at(tracking, alias)
     if version is None:
-        have = ", ".join(f"{v.number}{''.join(f' @{a}' for a in v.aliases)}" for v in versions(tracking)) or "none"
-        raise ModelError(f"{tracking.generator}@{alias}: no such version; registered are: {have}")
+        raise ModelError(_absent(tracking, alias))
     _use(tracking)
     with tempfile.TemporaryDirectory() as temporary:
         uri = f"models:/{tracking.generator}/{version.number}"
@@ -131,7 +133,7 @@ def fetch_report(tracking: Tracking, alias: str, to: Path) -> Version:
     """Copy a version's HTML report to `to`; raises ModelError where there is no such version or it has none."""
     version = version_at(tracking, alias)
     if version is None:
-        raise ModelError(f"{tracking.generator}@{alias}: no such version; `hazy list` shows what is registered")
+        raise ModelError(_absent(tracking, alias))
     with tempfile.TemporaryDirectory() as temporary:
         try:
             local = Path(tracking.client.download_artifacts(version.run_id, REPORT, temporary))
@@ -146,6 +148,20 @@ def generators() -> list[str]:
     """The names of all Generators that have a registered version."""
     client = Tracking("").client
     return sorted(model.name for model in client.search_registered_models(max_results=1000))
+
+
+def _absent(tracking: Tracking, alias: str) -> str:
+    """What to say where there is no such version: which others there are, or which other Generators."""
+    name, have = tracking.generator, versions(tracking)
+    if not have:
+        known = ", ".join(generators())
+        return f"{name}: no model of this name is registered; " + (
+            f"there are {known}" if known else "none is: train a Generator first")  # fmt: skip
+    told = ", ".join(f"{v.number}{''.join(f' @{a}' for a in v.aliases)}" for v in have)
+    if alias == CHAMPION:
+        return (f"{name}: has no champion, for no version passed the rules of promotion yet; registered are: {told}; "
+                f"name one, such as {name}@{have[0].aliases[0] if have[0].aliases else have[0].number}")  # fmt: skip
+    return f"{name}@{alias}: no such version; registered are: {told}"
 
 
 def _artifact_folder(local: Path) -> str:

@@ -72,6 +72,28 @@ def test_an_unknown_alias_says_what_there_is(tracking: Tracking, model: Path) ->
         pass
 
 
+def test_no_champion_says_which_version_can_be_named(tracking: Tracking, model: Path, tmp_path: Path) -> None:
+    register(tracking, model, "run 1")
+    models.challenge(tracking, 1)
+    words = r"bank: has no champion, .* registered are: 1 @challenger; name one, such as bank@challenger"
+    with pytest.raises(ModelError, match=words), models.model_folder(tracking, "champion"):
+        pass
+    with pytest.raises(ModelError, match=words):
+        models.fetch_report(tracking, "champion", tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("name", ["bnak", "BANK", "o'brien", "a/b", " ", ""])
+def test_an_unknown_name_says_which_there_are(tracking: Tracking, model: Path, name: str) -> None:
+    with pytest.raises(ModelError, match="none is: train a Generator first"), \
+            models.model_folder(Tracking(name), "champion"):  # fmt: skip
+        pass
+    register(tracking, model, "run 1")
+    for alias in ("champion", "7"):
+        with pytest.raises(ModelError, match=f"{name}: no model of this name is registered; there are bank"), \
+                models.model_folder(Tracking(name), alias):  # fmt: skip
+            pass
+
+
 def test_the_folder_that_comes_back_is_the_one_that_went_in(tracking: Tracking, model: Path) -> None:
     register(tracking, model, "run 1")
     with models.model_folder(tracking, "1") as (version, folder):
