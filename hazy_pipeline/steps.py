@@ -239,6 +239,7 @@ def train(run: Run) -> Json:
                 winner["candidate"], winner["hyperparameters"], run.split("train").schema, run.split("train"),
                 run.split("validation"), into=model, checkpoints=run.checkpoints, seconds=config.training.seconds,
                 random_state=seed_of(config.seed, "train"), min_rows=config.privacy.min_rows, text=config.privacy.text,
+                target=config.target,
                 on_epoch=on_epoch,
             )  # fmt: skip
         run.tracking.log(child, params=winner["hyperparameters"], metrics={"seconds": seconds})

@@ -41,13 +41,15 @@ class Synthesizer(ABC):
     accelerator: ClassVar[Literal["cpu", "gpu"]] = "cpu"
 
     def __init__(self, schema: DatasetSchema, *, random_state: int = 0, min_rows: int = 5, text: str = "placeholder",
-                 **hyperparameters: Value) -> None:  # fmt: skip
+                 target: str | None = None, **hyperparameters: Value) -> None:  # fmt: skip
         """`schema`: profiled (every column has a kind). `min_rows`: no value or statistic of fewer rows is stored.
-        `text`: the policy for free text, see `encode.text`."""
+        `text`: the policy for free text, see `encode.text`. `target`: the column that models trained on the rows will
+        predict, which deserves the most care."""
         self.schema = schema
         self.random_state = random_state
         self.min_rows = min_rows
         self.text = text
+        self.target = target
         self.hyperparameters: Hyperparameters = hyperparameters
 
     @property
@@ -100,6 +102,7 @@ class Synthesizer(ABC):
             "random_state": self.random_state,
             "min_rows": self.min_rows,
             "text": self.text,
+            "target": self.target,
             "hyperparameters": self.hyperparameters,
             "state": state,
         }
@@ -121,6 +124,7 @@ class Synthesizer(ABC):
             random_state=model["random_state"],
             min_rows=model["min_rows"],
             text=model["text"],
+            target=model.get("target"),
             **model["hyperparameters"],
         )
         synthesizer._load(folder, model["state"], model["format_version"])

@@ -12,7 +12,7 @@ from hazy_pipeline.tables import Tables
 
 
 def fit_and_save(candidate: str, hyperparameters: Hyperparameters, schema: DatasetSchema, train: Tables, validation: Tables,
-                 *, into: Path, checkpoints: Path | None, seconds: float, random_state: int, min_rows: int, text: str,
+                 *, into: Path, checkpoints: Path | None, seconds: float, random_state: int, min_rows: int, text: str, target: str | None,
                  on_epoch: Callable[[int, float], None] = ignore_epoch) -> float:  # fmt: skip
     """Fit the chosen configuration and save it into `into`; returns the seconds of the fit.
 
@@ -20,7 +20,7 @@ def fit_and_save(candidate: str, hyperparameters: Hyperparameters, schema: Datas
     `checkpoints` outlives a killed attempt, so that the next one goes on where it stopped.
     """
     synthesizer = synthesizer_class(candidate)(
-        schema, random_state=random_state, min_rows=min_rows, text=text, **hyperparameters
+        schema, random_state=random_state, min_rows=min_rows, text=text, target=target, **hyperparameters
     )
     began = time.perf_counter()
 

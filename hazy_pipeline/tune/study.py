@@ -196,7 +196,12 @@ def _fit_and_evaluate(search: Search, slot: int, hyperparameters: Hyperparameter
 
     seed = seed_of(search.seed, search.candidate, slot, "fit")
     synthesizer = synthesizer_class(search.candidate)(
-        search.schema, random_state=seed, min_rows=search.min_rows, text=search.text, **hyperparameters
+        search.schema,
+        random_state=seed,
+        min_rows=search.min_rows,
+        text=search.text,
+        target=search.target,
+        **hyperparameters,
     )
     synthesizer.fit(data.train, validation=data.validation, on_epoch=on_epoch)
     table = search.schema.only_table

@@ -41,9 +41,9 @@ BATCH_CELLS = 4_000_000  # rows times columns that are counted at a time
 class BayesianNetwork(Synthesizer):
     """A discrete Bayesian network with nodes at several resolutions per column; one-shot, by counting.
 
-    Hyperparameters: those of `BayesianNetworkSpace`, and `target`, the name of a column that models will predict:
-    a discrete one of few classes is redrawn, at the end of every row, from a conditional that is additive in all
-    columns (see `target.py`); the network itself, and what is exported from it, stays as it is.
+    Hyperparameters: those of `BayesianNetworkSpace`. A `target` that is discrete and of few classes is redrawn, at the
+    end of every row, from a conditional that is additive in all columns (see `target.py`); the network itself, and what
+    is exported from it, stays as it is.
     """
 
     name: ClassVar[str] = "bayesian_network"
@@ -55,7 +55,7 @@ class BayesianNetwork(Synthesizer):
     def settings(self) -> dict[str, Any]:
         """The hyperparameters, with the search space's first values where none was given."""
         limits = BayesianNetworkSpace.limits
-        return {"target": None, **{name: limit.first for name, limit in limits.items()}, **self.hyperparameters}
+        return {**{name: limit.first for name, limit in limits.items()}, **self.hyperparameters}
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
         table, settings = self.table.name, self.settings
@@ -82,7 +82,7 @@ class BayesianNetwork(Synthesizer):
 
     def _target(self, rows: Rows) -> int | None:
         """The place of the column that is to be redrawn, if there is one and it can be."""
-        target = self.settings["target"]
+        target = self.target
         if target is None:
             return None
         if target not in self.table.column_names:
