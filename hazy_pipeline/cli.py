@@ -28,6 +28,13 @@ def main() -> None:
     except HazyError as error:
         Console(stderr=True).print(f"[bold red]Error:[/] {_escape(str(error))}", highlight=False)
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A place that the user named and that cannot be used: missing, protected, a folder, on a full disk.
+        place = f"{error.filename}: {error.strerror}"
+        Console(stderr=True).print(f"[bold red]Error:[/] {_escape(place)}; check the path", highlight=False)
+        sys.exit(1)
 
 
 @app.command()

@@ -12,10 +12,13 @@ import yaml
 
 from hazy_pipeline import settings
 from hazy_pipeline.config import NAME, FilesSource, GeneratorConfig, SqlSource, load_config
-from hazy_pipeline.connectors import open_connector
+from hazy_pipeline.connectors import environment_secrets, open_connector
+from hazy_pipeline.connectors.listing import shown
 from hazy_pipeline.errors import ConfigurationError
 
-_DATABASES = re.compile(r"(sqlite|postgres|postgresql|mysql|mariadb)(\+\w+)?://", re.IGNORECASE)
+_KNOWN = ("sqlite", "postgresql", "postgres", "mysql", "mariadb")
+_DATABASES = re.compile(rf"({'|'.join(_KNOWN)})(\+\w+)?://", re.IGNORECASE)
+_EXISTS = "{}: exists already, for another source; give another name (NAME=..., --name)"
 
 
 def write_generator(data: str, *, table: str | None = None, target: str | None = None, name: str | None = None,
@@ -41,25 +44,29 @@ def write_generator(data: str, *, table: str | None = None, target: str | None =
         source = {"connector": "sql", **way_in, "table": table}
     else:
         if table:
-            raise ConfigurationError(f"table {table!r} was given, but {data!r} is a file; leave the table out")
+            raise ConfigurationError(
+                f"table {table!r} was given, but {shown(data)!r} is no database that is known here ({', '.join(_KNOWN)}); "
+                "leave the table out if it is a file"
+            )
         source = {"connector": "files", "path": data if "://" in data else str(Path(data).expanduser().resolve())}
         source |= _known_csv(into / f"{name}.yaml", source) or _found_csv(source)
-    if secret:
-        _keep_connection(name, secret)
-    columns = _columns(name, source)
+    columns = _columns(name, source, secret)
     if target is not None and target not in columns:
         close = difflib.get_close_matches(target, columns, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(map(repr, columns[:40]))}"
-        raise ConfigurationError(f"target: {data} has no column {target!r}{hint}")
+        raise ConfigurationError(f"target: {shown(data)} has no column {target!r}{hint}")
     file = into / f"{name}.yaml"
+    if secret:
+        _keep_connection(name, secret, file)
     _write(file, _text(name, source, target))
     load_config(file)
     return file
 
 
-def _columns(name: str, source: dict[str, object]) -> list[str]:
+def _columns(name: str, source: dict[str, object], secret: str | None) -> list[str]:
     kind = SqlSource if source["connector"] == "sql" else FilesSource
-    schema = open_connector(kind.model_validate(source), table_name=name).schema()
+    secrets = environment_secrets if secret is None else lambda _: secret
+    schema = open_connector(kind.model_validate(source), table_name=name, secrets=secrets).schema()
     return list(schema.only_table.column_names)
 
 
@@ -104,10 +111,13 @@ def _absolute_sqlite(url: str) -> str:
     return f"{head}:///{Path(path[1:]).resolve()}"
 
 
-def _keep_connection(name: str, url: str) -> None:
+def _keep_connection(name: str, url: str, generator: Path) -> None:
+    """Keep the URL for the connection; raises ConfigurationError where a Generator reads another database through it."""
     file = settings.connections_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if generator.exists() and name in kept and shown(kept[name]) != shown(url):
+        raise ConfigurationError(_EXISTS.format(generator))
     partial = file.with_suffix(".partial")
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as handle:
         json.dump({**kept, name: url}, handle, indent=1)
@@ -133,9 +143,7 @@ def _write(file: Path, text: str) -> None:
     if file.exists():
         known, given = _known(file), yaml.safe_load(text)
         if not _is_same_place(known.get("source"), given["source"]):
-            raise ConfigurationError(
-                f"{file}: exists already, for another source; give another name (NAME=..., --name)"
-            )
+            raise ConfigurationError(_EXISTS.format(file))
         if known.get("target") == given.get("target"):
             return  # the same Generator: what its owner changed in it since stays
         text = yaml.safe_dump({**known, "target": given.get("target")}, sort_keys=False, allow_unicode=True)

@@ -1,15 +1,18 @@
 """`hazy init`: from a file or a database to a YAML that works."""
 
 import gzip
+import json
 import sqlite3
 import stat
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
-from hazy_pipeline import settings
+from hazy_pipeline import onboarding, settings
+from hazy_pipeline.cli import main
 from hazy_pipeline.config import load_config
 from hazy_pipeline.connectors import open_connector
 from hazy_pipeline.errors import ConfigurationError, HazyError
@@ -117,9 +120,38 @@ def test_a_table_of_a_database(tmp_path: Path) -> None:
         written(tmp_path, f"sqlite:///{tmp_path}/shop.db")
 
 
-def test_a_password_stays_out_of_the_yaml(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql", "oracle"])
+def test_a_failed_look_leaves_neither_password_nor_yaml(tmp_path: Path, scheme: str) -> None:
     with pytest.raises(HazyError) as told:
-        written(tmp_path, "postgresql://reader:s3cr3t-marker@127.0.0.1:1/shop", table="orders")
+        written(tmp_path, f"{scheme}://reader:s3cr3t-marker@127.0.0.1:1/shop", table="orders")
     assert "s3cr3t-marker" not in str(told.value)
-    assert stat.S_IMODE(settings.connections_file().stat().st_mode) == 0o600
+    assert not settings.connections_file().exists()
     assert not (tmp_path / "generators").exists()
+
+
+def test_a_password_is_kept_apart_and_no_other_database_takes_its_place(tmp_path: Path) -> None:
+    generator = tmp_path / "orders.yaml"
+    keep = onboarding._keep_connection
+    keep("orders", "postgresql://reader:old-marker@db/shop", generator)
+    generator.write_text("name: orders")
+    keep("orders", "postgresql://reader:new-marker@db/shop", generator)
+    with pytest.raises(ConfigurationError, match="exists already, for another source"):
+        keep("orders", "postgresql://reader:x@elsewhere/shop", generator)
+    assert json.loads(settings.connections_file().read_text()) == {"orders": "postgresql://reader:new-marker@db/shop"}
+    assert stat.S_IMODE(settings.connections_file().stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_place_that_cannot_be_used_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    ROWS.to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("COLUMNS", "500")
+    into = tmp_path / "file" / "generators" if place == "file" else tmp_path / "folder"
+    (tmp_path / "folder" / "rows.yaml").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["hazy", "init", str(tmp_path / "rows.csv"), "--into", str(into)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert str(into) in capsys.readouterr().err
