@@ -49,11 +49,11 @@ def watching_dag(file: str, config: GeneratorConfig) -> DAG:
         def new_data() -> PokeReturnValue:
             """True once the source's watermark differs from the newest one that was read or announced."""
             use_cores(1)
-            from hazy_pipeline import steps
+            from hazy_pipeline import watermarks
 
             current = load_config(file)
-            watermark = steps.watermark(current, airflow_secrets)
-            return PokeReturnValue(is_done=watermark != steps.seen_watermark(current), xcom_value=watermark)
+            watermark = watermarks.watermark(current, airflow_secrets)
+            return PokeReturnValue(is_done=watermark != watermarks.seen_watermark(current), xcom_value=watermark)
 
         @task(task_display_name="Announce", outlets=[asset], execution_timeout=timedelta(minutes=10), retries=2)
         def announce(watermark: str) -> Any:
@@ -63,9 +63,9 @@ def watching_dag(file: str, config: GeneratorConfig) -> DAG:
         @task(task_display_name="Remember", execution_timeout=timedelta(minutes=10), retries=2)
         def remember(watermark: str) -> None:
             """Only now: had the announcement failed, the next look would make it again."""
-            from hazy_pipeline import steps
+            from hazy_pipeline import watermarks
 
-            steps.note_watermark(load_config(file), watermark)
+            watermarks.note_watermark(load_config(file), watermark)
 
         found = new_data()
         announce(found) >> remember(found)

@@ -1,6 +1,7 @@
 """The judgement of a trained model on the hold-out, beside what real data reaches and what the champion reaches."""
 
 import json
+import math
 from typing import Any
 
 from upath import UPath
@@ -77,7 +78,9 @@ def objections(judged: Json, rules: Promotion) -> list[str]:
     score, privacy, before = judged["score"], judged["privacy"], judged["champion"]
     if score < rules.minimum_score:
         reasons.append(f"score {score:.3f} is under promotion.minimum_score {rules.minimum_score}")
-    if privacy is not None and privacy < rules.minimum_privacy:
+    if (
+        privacy is not None and privacy + 2 * judged["privacy_error"] < rules.minimum_privacy
+    ):  # beyond a small sample's noise
         reasons.append(f"privacy {privacy:.3f} is under promotion.minimum_privacy {rules.minimum_privacy}")
     if before and score < before["score"] - rules.tolerance:
         reasons.append(
@@ -108,8 +111,15 @@ def _summary(run: Run, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "score": objective(evaluation, run.config.use_case),
         **{group.value: evaluation.group(group) for group in Group},
+        "privacy_error": _mean_error(evaluation, Group.PRIVACY),
         "metrics": {metric.name: metric.value for metric in evaluation.metrics},
     }
+
+
+def _mean_error(evaluation: Evaluation, group: Group) -> float:
+    """The standard error of a group's mean, its metrics taken as independent."""
+    errors = [metric.standard_error for metric in evaluation.metrics if metric.group == group]
+    return math.sqrt(sum(error**2 for error in errors)) / len(errors) if errors else 0.0
 
 
 def _facts(run: Run) -> dict[str, str]:
@@ -130,9 +140,9 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _reasons(leaderboard: list[dict[str, Any]]) -> list[str]:
     first = leaderboard[0]
-    reasons = [
-        f"{first['candidate']} reached the best score of all candidates on validation rows: {first['score']:.3f}."
-    ]
+    held_back = any(other["score"] > first["score"] for other in leaderboard[1:])
+    which = "the candidates that the privacy gate lets pass" if held_back else "all candidates"
+    reasons = [f"{_name(first)} reached the best score of {which} on validation rows: {first['score']:.3f}."]
     for other in leaderboard[1:]:
         apart = sorted(first["metrics"], key=lambda name: other["metrics"].get(name, 0.0) - first["metrics"][name])[:1]
         on = f", furthest behind on {apart[0]}" if apart else ""

@@ -193,6 +193,7 @@ def best(run: Run, candidate: str) -> Json:
         "score": winner.score,
         "hyperparameters": winner.hyperparameters,
         "metrics": winner.metrics,
+        "objections": list(winner.objections),
         "trials": len(finished),
         "seconds": round(sum(record.seconds for record in finished), 2),
     }
@@ -203,14 +204,14 @@ def best(run: Run, candidate: str) -> Json:
 
 
 def select(run: Run, found: Sequence[Mapping[str, Any] | None]) -> Json:
-    """The choice across candidates: the best score, among those whose tuning ended well."""
+    """The choice across candidates: the best score, those that the privacy gate would hold back behind all others."""
     run = pinned(run)
     survivors = [dict(entry) for entry in found if entry]
     if not survivors:
         raise DataError(f"{run.config.name}: no candidate was tuned successfully; see the errors of the tuning tasks")
     for entry in survivors:
         entry.pop("links", None)
-    leaderboard = sorted(survivors, key=lambda entry: (-entry["score"], entry["candidate"]))
+    leaderboard = sorted(survivors, key=lambda entry: (bool(entry["objections"]), -entry["score"], entry["candidate"]))
     outputs = {"winner": leaderboard[0], "leaderboard": leaderboard}
     run.folder.step("select").record(outputs)
     run.tracking.log(run.mlflow_run, tags={"hazy.candidate": leaderboard[0]["candidate"]})

@@ -82,7 +82,10 @@ def _verdict(facts: ColumnFacts, table: TableSchema, columns: Columns) -> Verdic
     if declared:
         return declared
     if facts.nulls == facts.n_rows:
-        return Verdict(Kind.CONSTANT, "every row is null")
+        raise DataError(
+            f"{place}: holds only nulls; exclude it (source.columns.exclude) or declare it `constant` "
+            "(source.columns.types), and nulls are written"
+        )
     return infer_kind(facts, table)
 
 

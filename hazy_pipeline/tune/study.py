@@ -20,7 +20,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hazy_pipeline.errors import DataError, HazyError
-from hazy_pipeline.evaluate import evaluate
+from hazy_pipeline.evaluate import evaluate, privacy_gate
 from hazy_pipeline.evaluate.result import Evaluation
 from hazy_pipeline.run_store import digest
 from hazy_pipeline.schema import DatasetSchema
@@ -64,6 +64,7 @@ class TrialRecord:
     hyperparameters: Hyperparameters
     seconds: float
     metrics: dict[str, float] = field(default_factory=dict)
+    objections: tuple[str, ...] = ()  # why the privacy gate would hold this configuration back
     error: str | None = None  # why this configuration could not be fitted
 
 
@@ -103,7 +104,10 @@ def records(search: Search) -> list[TrialRecord]:
 
 
 def best_record(search: Search) -> TrialRecord:
-    """The best complete trial (the earlier one of two equals); raises DataError where there is none."""
+    """The best complete trial that the privacy gate would let pass, else the best of all; the earlier of two equals.
+
+    Raises DataError where there is none.
+    """
     finished = records(search)
     complete = [record for record in finished if record.score is not None]
     failed = next((record.error for record in finished if record.error), None)
@@ -113,7 +117,7 @@ def best_record(search: Search) -> TrialRecord:
         raise DataError(
             f"{search.candidate}: no trial was completed; give the search more time (tuning.seconds) or drop the candidate"
         )
-    return max(complete, key=lambda record: (record.score or 0.0, -record.slot))
+    return max(complete, key=lambda record: (not record.objections, record.score or 0.0, -record.slot))
 
 
 def seed_of(*parts: Any) -> int:
@@ -181,7 +185,8 @@ def _run_trial(study: Study, search: Search, slot: int, worker: int, deadline: f
         study.tell(trial, state=TrialState.FAIL)
         raise
     metrics = {metric.name: metric.value for metric in evaluation.metrics}
-    trial.set_user_attr(_RESULT, {"seconds": time.perf_counter() - began, "metrics": metrics})
+    result = {"metrics": metrics, "objections": privacy_gate(evaluation)}
+    trial.set_user_attr(_RESULT, {"seconds": time.perf_counter() - began, **result})
     return _record(study.tell(trial, objective(evaluation, search.use_case)))
 
 
@@ -219,5 +224,6 @@ def _record(trial: FrozenTrial) -> TrialRecord:
         hyperparameters=dict(trial.params),
         seconds=float(result["seconds"]),
         metrics=dict(result["metrics"]),
+        objections=tuple(result.get("objections", ())),
         error=result.get("error"),
     )

@@ -142,6 +142,15 @@ def test_one_candidate_failing_leaves_the_other(csv: Path, configure: Callable[.
     steps.tune(run, "gaussian_copula")
     chosen = steps.select(run, [None, steps.best(run, "gaussian_copula")])
     assert chosen["winner"]["candidate"] == "gaussian_copula"
+    copier = {
+        "candidate": "gan",
+        "score": 1.0,
+        "objections": ["copies training rows"],
+        "hyperparameters": {},
+        "metrics": {},
+    }
+    held_back = steps.select(run, [copier, steps.best(run, "gaussian_copula")])
+    assert [entry["candidate"] for entry in held_back["leaderboard"]] == ["gaussian_copula", "gan"]
     with pytest.raises(HazyError, match="no candidate was tuned"):
         steps.select(run, [None, None])
 

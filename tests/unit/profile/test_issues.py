@@ -108,21 +108,23 @@ def test_few_rows_are_a_warning(tables_of) -> None:
 
 
 @pytest.mark.parametrize("storage", [pa.null(), pa.string(), pa.float64(), pa.timestamp("us")], ids=str)
-def test_a_column_of_nulls_is_a_constant_and_pointed_out(tables_of, storage: pa.DataType) -> None:
-    profile = profiled(tables_of, pa.nulls(50, storage))
+def test_a_column_of_nulls_is_refused_unless_it_is_declared_constant(tables_of, storage: pa.DataType) -> None:
+    with pytest.raises(DataError, match=r"column 'x': holds only nulls; exclude it .* or declare it `constant`"):
+        profiled(tables_of, pa.nulls(50, storage))
+    profile = profiled(tables_of, pa.nulls(50, storage), types={"x": "constant"})
     assert profile.column("x").kind == "constant"
-    (issue,) = [i for i in profile.issues if i.column == "x"]
+    (issue,) = [issue for issue in profile.issues if issue.column == "x"]
     assert (issue.rule, issue.message) == ("constant", "holds only nulls; nulls are written")
-    assert profiled(tables_of, pa.nulls(50, storage), types={"x": "constant"}).column("x").kind == "constant"
 
 
 def test_nan_is_null(tables_of) -> None:
-    assert profiled(tables_of, pa.array(np.full(50, np.nan))).column("x").kind == "constant"
+    with pytest.raises(DataError, match="column 'x': holds only nulls"):
+        profiled(tables_of, pa.array(np.full(50, np.nan)))
 
 
 def test_a_target_of_nulls_is_refused(tables_of) -> None:
     with pytest.raises(ConfigurationError, match="target: column 'x' has only nulls"):
-        profiled(tables_of, pa.nulls(50), "x")
+        profiled(tables_of, pa.nulls(50), "x", types={"x": "constant"})
 
 
 def test_infinities_are_refused_with_their_number(tables_of) -> None:
