@@ -5,6 +5,7 @@ Light: parsed with every DAG file, so everything that learns or stores is import
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,13 +90,17 @@ def perform(step: str, file: str, context: Any, *arguments: Any, retried: tuple[
             cores: int = CPUS) -> dict[str, Any]:  # fmt: skip
     """Call `hazy_pipeline.steps.<step>` for the DAG run at hand; its links become those of the task.
 
+    The seconds inside the step are kept as the XCom `seconds`: the rest of the task's duration is Airflow's and Python's.
+
     `cores`: threads that numerical libraries may use in this task's process.
     """
     use_cores(cores)
     with clear_errors(retried):
         from hazy_pipeline import steps
 
+        began = time.perf_counter()
         outcome: dict[str, Any] = getattr(steps, step)(pipeline_run(file, context), *arguments)
+        context["ti"].xcom_push(key="seconds", value=round(time.perf_counter() - began, 3))
     links = outcome.pop("links", None)
     if links:
         context["ti"].xcom_push(key="links", value=links)

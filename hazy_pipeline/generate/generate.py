@@ -1,5 +1,6 @@
 """Sample a registered model and stream the rows to a file or a database."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -34,7 +35,7 @@ def generate(name: str, *, rows: int, to: str | None, alias: str = CHAMPION, con
         preview: list[pa.RecordBatch] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
-            for batch in synthesizer.sample_batches(rows, random_state=seed):
+            for batch in synthesizer.sample_batches(rows, random_state=seed, workers=os.cpu_count() or 1):
                 if not preview:
                     preview.append(batch.slice(0, PREVIEW_ROWS))
                 yield batch

@@ -99,6 +99,12 @@ class AirflowApi:
             if len(found) >= page["total_entries"] or not page["task_instances"]:
                 return found
 
+    def xcom(self, dag_id: str, run_id: str, task: TaskState, key: str) -> Any:
+        """What a task instance left under a key; None where it left nothing."""
+        url = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task.task_id}/xcomEntries/{key}"
+        answer = self._request("GET", url, params={"map_index": task.map_index, "deserialize": True}, accept=(404,))
+        return None if answer.status_code == 404 else answer.json()["value"]
+
     def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
         """Have these tasks, and all that follow them, run again."""
         body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "include_downstream": True,

@@ -2,7 +2,9 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -73,21 +75,25 @@ class Synthesizer(ABC):
         return {self.table.name: pa.Table.from_batches(batches)}
 
     def sample_batches(self, n_rows: int, *, batch_rows: int = BATCH_ROWS, random_state: int = 0,
-                       shard: tuple[int, int] = (0, 1)) -> Iterator[pa.RecordBatch]:  # fmt: skip
+                       shard: tuple[int, int] = (0, 1), workers: int = 1) -> Iterator[pa.RecordBatch]:  # fmt: skip
         """The same `n_rows` rows in constant memory, at most `batch_rows` at a time (at least one batch, maybe empty).
 
         `shard=(i, n)` gives the i-th of n disjoint parts, whose concatenation is the whole. Rows depend on
-        `random_state` and `n_rows` alone, not on `batch_rows` or the sharding.
+        `random_state` and `n_rows` alone, not on `batch_rows`, the sharding, or `workers`: threads that sample ahead of
+        whoever takes the rows.
         """
         n_blocks = -(-n_rows // BLOCK_ROWS)
         index, count = shard
         blocks = range(n_blocks * index // count, n_blocks * (index + 1) // count)
         if not blocks:
             yield self._sample_block(0, start=0, rng=np.random.default_rng(random_state))
-        for block in blocks:
+
+        def sample(block: int) -> pa.RecordBatch:
             start = block * BLOCK_ROWS
             rng = np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(block,)))
-            rows = self._sample_block(min(BLOCK_ROWS, n_rows - start), start=start, rng=rng)
+            return self._sample_block(min(BLOCK_ROWS, n_rows - start), start=start, rng=rng)
+
+        for rows in map(sample, blocks) if workers == 1 else _ahead(sample, blocks, workers):
             for offset in range(0, rows.num_rows, batch_rows):
                 yield rows.slice(offset, batch_rows)
 
@@ -143,6 +149,22 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None: ...
+
+
+def _ahead(sample: Callable[[int], pa.RecordBatch], blocks: range, workers: int) -> Iterator[pa.RecordBatch]:
+    """`map(sample, blocks)` by threads, in order, with at most `workers + 1` blocks waiting in memory."""
+    waiting: deque[Future[pa.RecordBatch]] = deque()
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            for block in blocks:
+                waiting.append(threads.submit(sample, block))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def read_model(folder: Path) -> dict[str, Any]:

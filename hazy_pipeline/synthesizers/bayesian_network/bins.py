@@ -136,7 +136,7 @@ class NumericBins:
                 place = np.searchsorted(single, values).clip(0, len(single) - 1)
                 codes = np.where(single[place] == values, single_index[place], codes)
         elif len(single):
-            middles = (single[1:] + single[:-1]) / 2
+            middles = single[1:] / 2 + single[:-1] / 2  # not of the sum, which may overflow
             codes = single_index[np.searchsorted(middles, values).clip(0, len(middles))]
         else:
             codes = np.zeros(len(values), dtype=np.int64)
@@ -145,8 +145,9 @@ class NumericBins:
     def decode(self, states: Integers, rng: np.random.Generator) -> Floats:
         """Segment per row -> a value drawn evenly inside it; NaN for null."""
         low = np.append(self.low, np.nan)
-        width = np.append(self.high - self.low, np.nan)
-        return low[states] + width[states] * rng.random(len(states))
+        half = np.append(self.high / 2 - self.low / 2, np.nan)  # the whole width of extreme floats would overflow
+        part = half[states] * rng.random(len(states))
+        return low[states] + part + part
 
     def to_json(self) -> dict[str, Any]:
         return {"low": self.low.tolist(), "high": self.high.tolist(), "has_null": self.has_null,
