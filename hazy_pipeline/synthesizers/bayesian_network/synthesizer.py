@@ -69,8 +69,8 @@ class BayesianNetwork(Synthesizer):
         step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
         searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins)
         target = self._target(searched)
-        families = find_structure(searched, bins, structure=settings["structure"], max_parents=settings["max_parents"],
-                                  min_rows=self.min_rows, last=target, random_state=self.random_state)  # fmt: skip
+        families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
+                                  min_rows=self.min_rows, last=target)  # fmt: skip
         batches = (
             iter([encoded]) if sample.num_rows == self.encoder_.n_rows else self._encoded_batches(train, n_columns)
         )

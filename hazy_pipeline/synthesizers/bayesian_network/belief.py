@@ -1,0 +1,179 @@
+"""What growing contexts say about one node, kept per cell: rows of the same context and value are one entry.
+
+Everything the search asks of a row depends on its context and value alone. So each candidate costs one count over the
+rows, and the arithmetic runs over the cells that rows fall into, of which there are few until contexts are long.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import csc_matrix
+
+from hazy_pipeline.encode.arrays import Floats, Integers
+from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGTH, lift_factors
+
+SPARSE = 6  # from so many places per row on, sorting the rows is quicker than looking through the places
+MAX_LIFTED_DIGITS = 32  # nodes with more values are not lifted: their cells' distributions would not fit the caches
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What the contexts so far say about one node, for the rows of each cell as if that row had not been counted.
+
+    Leaving one out as in Ney, Essen and Kneser (1995): the mean log-likelihood is an honest score, with no rows lost.
+    """
+
+    cell: Integers  # (rows,) the cell of each row
+    count: Floats  # (cells,) rows
+    digit: Integers  # (cells,) the node's value
+    group: Integers  # (cells,) the node's own coarser group
+    context: Integers  # (cells,) everything read so far, numbered from 0 without gaps
+    n_digits: int
+    n_groups: int
+    own: Floats  # (cells,) probability of the row's own value
+    all: Floats | None  # (cells, digits) the whole distribution; None for nodes of many digits
+    min_rows: int
+
+    @property
+    def score(self) -> float:
+        """Mean log-likelihood in nats per row."""
+        return float(self.count @ np.log(self.own)) / len(self.cell)
+
+    @classmethod
+    def start(cls, group: Integers, n_groups: int, digit: Integers, n_digits: int, min_rows: int) -> "Belief":
+        """From the frequencies inside the node's own coarser group; `group` and `digit` by row."""
+        joint = group * n_digits + digit
+        counts = np.bincount(joint, minlength=n_groups * n_digits)
+        place = np.flatnonzero(counts)
+        groups, digits = np.divmod(place, n_digits)
+        count = counts[place].astype(np.float64)
+        table = counts.reshape(n_groups, n_digits)
+        rest = table.sum(axis=1)[groups] - 1.0
+        own = (count - 1.0 + 0.5 / n_digits) / (rest + 0.5)
+        everything = None
+        if n_digits <= MAX_LIFTED_DIGITS:
+            everything = (table[groups] + 0.5 / n_digits) / (rest + 0.5)[:, None]
+            everything[np.arange(len(own)), digits] = own
+        return cls(_renumbered(joint), count, digits, groups, _renumbered(groups), n_digits, n_groups, own, everything,
+                   min_rows)  # fmt: skip
+
+    def seen_in(self, group: Integers, n_groups: int) -> "Sight":
+        """The contexts lengthened by one more column, read as `group` by row, of `n_groups` groups."""
+        joint = self.cell * n_groups + group
+        place, count = _occupied(joint, len(self.count) * n_groups)
+        return Sight(self, joint, n_groups, place, count.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Finer cells: those of `before`, parted by one more column."""
+
+    before: Belief
+    joint: Integers  # (rows,) the cell before and the new column's group as one number
+    n_groups: int  # of the new column
+    place: Integers  # (cells,) which of these numbers occur, rising
+    count: Floats  # (cells,) rows
+
+    @cached_property
+    def parent(self) -> Integers:
+        """(cells,) the cell before."""
+        return self.place // self.n_groups
+
+    @cached_property
+    def group(self) -> Integers:
+        """(cells,) the new column's group."""
+        return self.place - self.parent * self.n_groups
+
+    @cached_property
+    def context(self) -> Integers:
+        """(cells,) with gaps."""
+        return self.before.context[self.parent] * self.n_groups + self.group
+
+    @cached_property
+    def _seen_and_total(self) -> tuple[Floats, Floats]:
+        """Rows of the cell, and of its context, without the row itself; 0 where a context would not be stored."""
+        total = np.bincount(self.context, self.count)[self.context]
+        enough = total >= self.before.min_rows
+        return (self.count - 1.0) * enough, (total - 1.0) * enough
+
+    def probability(self, shorter: Floats, strength: float) -> Floats:
+        """p(x | c) = (n(c, x) + s p'(x)) / (n(c) + s), p' from the shorter context (MacKay and Peto 1995, section 2)."""
+        seen, total = self._seen_and_total
+        return (seen + strength * shorter) / (total + strength)
+
+    def score(self, shorter: Floats, strength: float) -> float:
+        """Mean log-likelihood in nats per row; `shorter`: by cell."""
+        return float(self.count @ np.log(self.probability(shorter, strength))) / len(self.before.cell)
+
+    @cached_property
+    def plain(self) -> "Shorter":
+        """The shorter context as it is."""
+        return Shorter(self.before.own[self.parent], None)
+
+    @cached_property
+    def lifted(self) -> "Shorter":
+        """The shorter context made to fit the joint counts of the node and the new column; needs the whole distribution.
+
+        One step of iterative proportional fitting, with the row itself left out.
+        """
+        before, k = self.before, self.before.n_digits
+        assert before.all is not None
+        pair, n_pairs = before.group[self.parent] * self.n_groups + self.group, before.n_groups * self.n_groups
+        digit, rows = before.digit[self.parent], np.arange(len(pair))
+        counts = np.bincount(pair * k + digit, self.count, minlength=n_pairs * k).reshape(n_pairs, k)
+        starts = np.r_[0, np.cumsum(np.bincount(self.parent, minlength=len(before.count)))]
+        expected = csc_matrix((self.count, pair, starts), shape=(n_pairs, len(before.count))) @ before.all
+        factors = lift_factors(counts, expected)
+        own = before.own[self.parent]
+        hold = LIFT_STRENGTH / np.maximum(counts.sum(axis=1), 1.0)[pair]
+        left_out = (counts[pair, digit] - 1.0) / np.maximum(expected[pair, digit] - own, 1e-9)
+        own = own * np.minimum((left_out + hold) / (1.0 + hold), factors[pair, digit])
+        everything = before.all[self.parent] * factors[pair]
+        everything[rows, digit] = own
+        total = everything.sum(axis=1)
+        everything /= total[:, None]
+        return Shorter(own / total, everything)
+
+    def believed(self, shorter: "Shorter", strength: float) -> Belief:
+        """The longer context's counts, the shorter one weighing as much as `strength` rows."""
+        before, digit = self.before, self.before.digit[self.parent]
+        context = _renumbered(self.context)
+        own = self.probability(shorter.own, strength)
+        everything = None
+        if before.all is not None:
+            _, total = self._seen_and_total
+            k, n_contexts = before.n_digits, int(context.max()) + 1
+            everything = strength * (before.all[self.parent] if shorter.all is None else shorter.all)
+            table = np.bincount(context * k + digit, self.count, minlength=n_contexts * k).reshape(n_contexts, k)
+            everything += table[context] * (total > 0)[:, None]
+            everything /= (total + strength)[:, None]
+            everything[np.arange(len(own)), digit] = own
+        cell = np.searchsorted(self.place, self.joint)
+        return Belief(cell, self.count, digit, before.group[self.parent], context, before.n_digits,
+                      before.n_groups, own, everything, before.min_rows)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shorter:
+    """What the shorter context says, by finer cell."""
+
+    own: Floats  # (cells,) probability of the row's own value
+    all: Floats | None  # (cells, digits); None: as before the step
+
+
+def _occupied(numbers: Integers, size: int) -> tuple[Integers, Integers]:
+    """Which numbers below `size` occur, rising, and how often; by counting, or by sorting where few of many occur."""
+    if size <= SPARSE * len(numbers):
+        counts = np.bincount(numbers, minlength=size)
+        place = np.flatnonzero(counts)
+        return place, counts[place]
+    ordered = np.sort(numbers)
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    return ordered[first], np.diff(np.r_[first, len(ordered)])
+
+
+def _renumbered(numbers: Integers) -> Integers:
+    """The same numbers without gaps, in the same order."""
+    renumbered: Integers = (np.cumsum(np.bincount(numbers) > 0) - 1)[numbers]
+    return renumbered
