@@ -32,12 +32,12 @@ def mutual_information(codes: list[Integers], sizes: list[int]) -> Floats:
     return information
 
 
-def lift_factors(counts: Floats, expected: Floats) -> Floats:
+def lift_factors(counts: Floats, expected: Floats, axis: int = -1) -> Floats:
     """What a shorter context's distribution is multiplied by so that it fits the counts of one more column.
 
     One round of iterative proportional fitting (Deming and Stephan 1940), held back by LIFT_STRENGTH rows.
-    `counts`, `expected`: rows per (group, digit), counted and as the shorter context would have them.
+    `counts`, `expected`: rows per group and digit, counted and as the shorter context would have them; `axis`: the digits'.
     """
-    hold = LIFT_STRENGTH / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+    hold = LIFT_STRENGTH / np.maximum(counts.sum(axis=axis, keepdims=True), 1.0)
     factors = (counts / np.maximum(expected, 1e-9) + hold) / (1.0 + hold)
     return np.where(expected > 1e-9, factors, 1.0)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import lift_factors
-from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
+from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 
 LIFT_ROUNDS = 3
 CALIBRATION_ROUNDS = 3
@@ -44,33 +45,25 @@ class Layout:
     def n_digits(self) -> int:
         return self.hierarchies[self.family.column].n_digits[self.family.level]
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The contexts with an axis each: (own groups or 1, *parents' groups)."""
+        return self.sizes if self.family.level else (1, *self.sizes)
+
+    def to_grid(self, table: NDArray[Any]) -> NDArray[Any]:
+        """(contexts, digits) -> (digits, *grid). Digits come first, so that sums over few digits run along long rows."""
+        return np.ascontiguousarray(table.T).reshape(self.n_digits, *self.grid)
+
+    def from_grid(self, grid: NDArray[Any]) -> NDArray[Any]:
+        """The inverse of `to_grid`."""
+        return np.ascontiguousarray(grid.reshape(self.n_digits, -1).T)
+
     def count(self, rows: Rows) -> Integers:
         """Rows per cell, shape (contexts, digits)."""
         context, _ = rows.context(self.axes)
         cells = context * self.n_digits + rows.digit(self.family.column, self.family.level)
         counts = np.bincount(cells, minlength=self.n_contexts * self.n_digits)
         return counts.reshape(self.n_contexts, self.n_digits)
-
-    @cached_property
-    def _grid(self) -> list[Integers]:
-        return [axis.ravel() for axis in np.indices(self.sizes)]
-
-    def coarser(self, read: dict[int, int]) -> tuple[Integers, int]:
-        """Full context -> context in which parents are read only as `read` (column -> level) says, and their number."""
-        context, size = np.zeros(self.n_contexts, dtype=np.int64), 1
-        for axis, (column, level) in enumerate(self.axes):
-            if column == self.family.column:
-                groups, n_groups = self._grid[axis], self.sizes[axis]
-            elif column in read:
-                hierarchy = self.hierarchies[column]
-                groups, n_groups = (
-                    hierarchy.project(level, read[column])[self._grid[axis]],
-                    hierarchy.sizes[read[column]],
-                )
-            else:
-                continue
-            context, size = context * n_groups + groups, size * n_groups
-        return context, size
 
 
 def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_rows: int) -> Floats:
@@ -82,30 +75,25 @@ def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_row
     context of fewer than `min_rows` rows has no counts of its own. What never occurs with a parent although it would
     be expected to, or because one determines the other, stays impossible.
     """
-    context, size = layout.coarser({})
-    table = _sum(counts, context, size)
-    total = table.sum(axis=1, keepdims=True)
-    result: Floats = table / np.maximum(total, 1.0)
-    before = context
-    read: dict[int, int] = {}
-    for step in layout.family.steps:
-        read[step.column] = step.level
-        context, size = layout.coarser(read)
-        table = _sum(counts, context, size)
-        total = table.sum(axis=1, keepdims=True)
-        example = np.zeros(size, dtype=np.int64)
-        example[context] = np.arange(len(context))  # any full context of each
-        pairs = [_Pair.of(layout, counts, {c: level}, example, min_rows) for c, level in reversed(read.items())]
-        shorter = result[before[example]]
+    grids = _grids(layout, counts)
+    result = grids[0] / np.maximum(_total(grids[0]), 1.0)
+    steps = layout.family.steps
+    for number, (step, grid) in enumerate(zip(steps, grids[1:], strict=True)):
+        shorter = _lengthened(layout, result, _read(steps[:number]), step)
+        total = _total(grid)
+        pairs = [_Pair.of(grid, axis, min_rows) for axis in range(grid.ndim - 1, 1, -1)]
         if step.lifted:
-            shorter = _lift(shorter, total, pairs)
+            shorter = _fitted(shorter, total, [pair.counts for pair in pairs], LIFT_ROUNDS)
         for pair in pairs:
             shorter = pair.without_impossible(shorter)
-        table, total = np.where(total >= min_rows, table, 0.0), np.where(total >= min_rows, total, 0.0)
         weight = smoothing * step.strength
-        result = np.where(total + weight > 0, (table + weight * shorter) / np.maximum(total + weight, 1e-300), shorter)
-        before = context
-    return result
+        enough = total >= min_rows
+        result = grid * enough + shorter * weight
+        weights = total * enough + weight
+        result /= np.maximum(weights, 1e-300)
+        if weight == 0:
+            result = np.where(weights > 0, result, shorter)
+    return layout.from_grid(result)
 
 
 def calibrated(
@@ -116,72 +104,110 @@ def calibrated(
     Contexts that training never saw are drawn too, and each back-off errs a little; left alone, the errors add up
     along the network. `drawn`: rows per context in a sample of the nodes before this one, shape (contexts,).
     """
-    weight = drawn[:, None].astype(np.float64)
-    read = layout.family.parents
-    pairs = [
-        (_sum(counts, *found), found[0])
-        for found in (layout.coarser({c: level}) for c, level in reversed(read.items()))
-    ]
-    for _ in range(rounds):
-        for pair, group in pairs:
-            expected = _sum(weight * table, group, len(pair))
-            expected *= pair.sum(axis=1, keepdims=True) / np.maximum(expected.sum(axis=1, keepdims=True), 1e-9)
-            table = table * lift_factors(pair, expected)[group]
-            table = table / np.maximum(table.sum(axis=1, keepdims=True), 1e-300)
-    return table
+    grid = layout.to_grid(counts)
+    pairs = [_pair_counts(grid, axis) for axis in range(grid.ndim - 1, 1, -1)]
+    return layout.from_grid(_fitted(layout.to_grid(table), drawn.reshape(1, *layout.grid), pairs, rounds))
+
+
+def _total(grid: NDArray[Any]) -> NDArray[Any]:
+    """Summed over the digits, as an axis of length 1."""
+    total: NDArray[Any] = grid.sum(axis=0, keepdims=True)
+    return total
+
+
+def _read(steps: Sequence[Step]) -> dict[int, int]:
+    """Parent column -> the level at which it is read after these steps, in the order of the grid's axes."""
+    return Family(0, 0, tuple(steps)).parents
+
+
+def _grids(layout: Layout, counts: Integers) -> list[Floats]:
+    """Counts as every step of the chain sees them, shape (digits, own groups, *parents so far) each; first no parents.
+
+    Parents keep the order of the chain, so that a step either adds the last axis or refines one.
+    """
+    steps = layout.family.steps
+    grid = layout.to_grid(counts).astype(np.float64)
+    grids = [grid]
+    for number in range(len(steps) - 1, -1, -1):
+        before, step = _read(steps[:number]), steps[number]
+        if step.column in before:
+            groups = layout.hierarchies[step.column].project(step.level, before[step.column])
+            first = np.flatnonzero(np.r_[True, np.diff(groups) > 0])
+            grid = np.add.reduceat(grid, first, axis=2 + list(before).index(step.column))
+        else:
+            grid = grid.sum(axis=-1)
+        grids.insert(0, grid)
+    return grids
+
+
+def _lengthened(layout: Layout, result: Floats, before: dict[int, int], step: Step) -> Floats:
+    """A shorter context's distributions on the longer context's axes; the added axis may have length 1."""
+    if step.column not in before:
+        return result[..., None]
+    groups = layout.hierarchies[step.column].project(step.level, before[step.column])
+    return result.take(groups, axis=2 + list(before).index(step.column))
+
+
+def _pair_counts(grid: NDArray[np.float64] | Integers, axis: int) -> Floats:
+    """Joint counts of the node and one parent, all other parents summed out; same number of axes."""
+    others = tuple(other for other in range(2, grid.ndim) if other != axis)
+    return grid.sum(axis=others, keepdims=True).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Joint counts of a node and one parent, for contexts that hold more."""
+    """Joint counts of a node and one parent, shape (digits, own groups, 1, ..., parent's groups, ..., 1)."""
 
-    counts: Floats  # (groups, digits)
-    group: Integers  # of every context
-    possible: Mask  # (groups, digits)
+    counts: Floats
+    possible: Mask | None  # None: everything is
 
     @classmethod
-    def of(cls, layout: Layout, counts: Integers, read: dict[int, int], example: Integers, min_rows: int) -> "_Pair":
-        context, size = layout.coarser(read)
-        table = _sum(counts, context, size)
-        own, n_own = layout.coarser({})
-        of_group = np.zeros(size, dtype=np.int64)
-        of_group[context] = own
-        return cls(table, context[example], _possible(table, of_group, n_own, min_rows))
+    def of(cls, grid: Floats, axis: int, min_rows: int) -> "_Pair":
+        counts = _pair_counts(grid, axis)
+        flat = counts.reshape(*grid.shape[:2], grid.shape[axis])
+        possible = _possible(flat, min_rows)
+        return cls(counts, None if possible.all() else possible.reshape(counts.shape))
 
     def without_impossible(self, distribution: Floats) -> Floats:
-        left = distribution * self.possible[self.group]
-        total = left.sum(axis=1, keepdims=True)
+        if self.possible is None:
+            return distribution
+        left = distribution * self.possible
+        total = _total(left)
         return np.where(total > 0, left / np.maximum(total, 1e-300), distribution)
 
 
-def _possible(table: Floats, own: Integers, n_own: int, min_rows: int) -> Mask:
-    """False where a digit cannot occur with a parent's group, judged inside each of the node's own coarser groups."""
-    total = table.sum(axis=1)
-    alone = _sum(table, own, n_own)
-    expected = total[:, None] * alone[own] / np.maximum(alone.sum(axis=1), 1.0)[own][:, None]
+def _possible(table: Floats, min_rows: int) -> Mask:
+    """False where a digit cannot occur with a parent's group, judged inside each of the node's own coarser groups.
+
+    `table`: counts, shape (digits, own groups, parent's groups).
+    """
+    total = _total(table)
+    alone = table.sum(axis=2, keepdims=True)
+    expected = total * alone / np.maximum(_total(alone), 1.0)
     impossible = (table == 0) & (expected >= CERTAIN_ZERO)
     seen = table > 0
-    if total.sum() >= 2 * min_rows * max(seen.any(axis=1).sum(), 1):
-        determined = (seen.sum(axis=1) <= 1).all()  # the parent determines the node
-        determining = (_sum(seen, own, n_own) <= 1).all()  # the node determines the parent
+    if total.sum() >= 2 * min_rows * max(int(seen.any(axis=0).sum()), 1):
+        determined = (seen.sum(axis=0) <= 1).all()  # the parent determines the node
+        determining = (seen.sum(axis=2) <= 1).all()  # the node determines the parent
         if determined or determining:
-            impossible |= (table == 0) & (total > 0)[:, None]
+            impossible |= (table == 0) & (total > 0)
     possible: Mask = ~impossible
     return possible
 
 
-def _lift(distribution: Floats, total: Floats, pairs: list[_Pair]) -> Floats:
-    """Iterative proportional fitting of (contexts, digits) to the joint counts with every parent, newest first."""
-    for _ in range(LIFT_ROUNDS):
-        for pair in pairs:
-            expected = _sum(total * distribution, pair.group, len(pair.counts))
-            distribution = distribution * lift_factors(pair.counts, expected)[pair.group]
-            distribution = distribution / np.maximum(distribution.sum(axis=1, keepdims=True), 1e-300)
-    return distribution
+def _fitted(grid: Floats, weight: Floats | Integers, pairs: list[Floats], rounds: int) -> Floats:
+    """Distributions moved so that, weighted by rows per context, they meet the joint counts with every parent in turn.
 
-
-def _sum(values: NDArray[np.float64] | Integers | Mask, group: Integers, n_groups: int) -> Floats:
-    """(rows, digits) summed over rows of the same group."""
-    k = values.shape[1]
-    cells = (group[:, None] * k + np.arange(k)).ravel()
-    return np.bincount(cells, values.ravel(), minlength=n_groups * k).astype(np.float64).reshape(n_groups, k)
+    Iterative proportional fitting (Deming and Stephan 1940).
+    """
+    axes = [
+        tuple(axis for axis in range(2, pair.ndim) if pair.shape[axis] == 1 and weight.shape[axis] > 1)
+        for pair in pairs
+    ]
+    for _ in range(rounds):
+        for pair, others in zip(pairs, axes, strict=True):
+            expected = (weight * grid).sum(axis=others, keepdims=True)
+            expected *= _total(pair) / np.maximum(_total(expected), 1e-9)
+            grid = grid * lift_factors(pair, expected, axis=0)
+            grid /= np.maximum(_total(grid), 1e-300)
+    return grid

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
-from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, probabilities
+from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, calibrated, probabilities
 
 
 def flat(n):
@@ -112,9 +112,36 @@ def test_a_lifted_context_knows_both_parents_where_it_was_never_seen():
         assert p[3, 1] == pytest.approx(expected, abs=0.05)
 
 
-def test_coarser_contexts_nest_in_the_full_one():
-    hierarchies = [Hierarchy((np.array([0, 0, 1, 1]),), 4), flat(3)]
+def test_a_parent_may_be_read_coarsely_first_and_finely_later():
+    """Where the finer context has too few rows, the coarser one answers for it."""
+    hierarchies = [Hierarchy((np.array([0, 0, 1, 1]),), 4), flat(2)]
     layout = Layout(Family(1, 0, (Step(0, 0, 1.0, False), Step(0, 1, 1.0, False))), hierarchies)
     assert layout.axes == ((0, 1),)
-    np.testing.assert_array_equal(layout.coarser({0: 0})[0], [0, 0, 1, 1])
-    np.testing.assert_array_equal(layout.coarser({})[0], [0, 0, 0, 0])
+    parent = np.repeat([0, 1, 2, 3], [40, 1, 60, 1])
+    child = np.r_[np.tile([0, 1, 1, 1], 10), 0, np.tile([0, 0, 1], 20), 1]
+    counts = layout.count(Rows([parent, child], hierarchies))
+    p = probabilities(layout, counts, smoothing=1.0, min_rows=5)
+    alone = np.bincount(child) / len(child)
+    coarse = [(np.bincount(child[parent // 2 == g]) + alone) / ((parent // 2 == g).sum() + 1) for g in (0, 1)]
+    np.testing.assert_allclose(p[[1, 3]], coarse, rtol=1e-9)
+    np.testing.assert_allclose(p[0], (np.array([10, 30]) + coarse[0]) / 41, rtol=1e-9)
+
+
+def test_calibrated_tables_meet_every_parent_over_the_contexts_that_are_drawn():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 3, 5_000), rng.integers(0, 4, 5_000)
+    child = (a + b + rng.integers(0, 2, 5_000)) % 3
+    family = Family(2, 0, (Step(0, 0, 8.0, False), Step(1, 0, 8.0, False)))
+    hierarchies = [flat(3), flat(4), flat(3)]
+    layout = Layout(family, hierarchies)
+    counts = layout.count(Rows([a, b, child], hierarchies))
+    drawn = rng.multinomial(20_000, rng.dirichlet(np.full(12, 3.0)))  # not as the rows were
+    before = probabilities(layout, counts, smoothing=50.0, min_rows=1)
+    after = calibrated(layout, counts, before, drawn)
+
+    def error(table):  # given one parent, how far the child is from what was counted
+        both = counts.reshape(3, 4, 3), (table * drawn[:, None]).reshape(3, 4, 3)
+        shares = [[grid.sum(axis=axis) / grid.sum(axis=(axis, 2))[:, None] for grid in both] for axis in (0, 1)]
+        return sum(np.abs(real - made).sum() for real, made in shares)
+
+    assert error(after) < error(before) / 4
