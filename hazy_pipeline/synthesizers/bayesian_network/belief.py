@@ -149,8 +149,9 @@ class Sight:
             everything += table[context] * (total > 0)[:, None]
             everything /= (total + strength)[:, None]
             everything[np.arange(len(own)), digit] = own
-        cell = np.searchsorted(self.place, self.joint)
-        return Belief(cell, self.count, digit, before.group[self.parent], context, before.n_digits,
+        number = np.empty(len(before.count) * self.n_groups, dtype=np.int64)
+        number[self.place] = np.arange(len(self.place))
+        return Belief(number[self.joint], self.count, digit, before.group[self.parent], context, before.n_digits,
                       before.n_groups, own, everything, before.min_rows)  # fmt: skip
 
 
@@ -166,7 +167,7 @@ def _occupied(numbers: Integers, size: int) -> tuple[Integers, Integers]:
     """Which numbers below `size` occur, rising, and how often; by counting, or by sorting where few of many occur."""
     if size <= SPARSE * len(numbers):
         counts = np.bincount(numbers, minlength=size)
-        place = np.flatnonzero(counts)
+        place = np.flatnonzero(counts > 0)
         return place, counts[place]
     ordered = np.sort(numbers)
     first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hazy_pipeline.synthesizers.bayesian_network import synthesizer
 from hazy_pipeline.synthesizers.bayesian_network.bins import COARSE_GROUPS
 from hazy_pipeline.synthesizers.bayesian_network.orders import TRIAL_COLUMNS, TRIAL_ROWS
-from hazy_pipeline.synthesizers.bayesian_network.structure import CANDIDATES, CELLS_PER_ROW, MAX_CELLS
+from hazy_pipeline.synthesizers.bayesian_network.search import CANDIDATES, CELLS_PER_ROW, MAX_CELLS
 
 # Seconds on one core of a 2020s server, fitted to timed fits; ratios between configurations hold better than seconds.
 SECONDS_TO_ENCODE = 1.1e-7  # one value

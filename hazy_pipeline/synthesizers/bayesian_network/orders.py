@@ -1,18 +1,19 @@
-"""The whole structure: several orders of the columns are tried on a few rows, and the likeliest is kept."""
+"""The whole structure: a tree, or the greedy families in the likeliest of several orders of the columns."""
+
+from collections.abc import Sequence
 
 from hazy_pipeline.encode.arrays import Floats
+from hazy_pipeline.synthesizers.bayesian_network.search import Search
 from hazy_pipeline.synthesizers.bayesian_network.structure import (
     Family,
     Rows,
-    Search,
     candidate_orders,
     column_information,
-    greedy_families,
-    tree_families,
+    spanning_tree,
 )
 
 ORDER_GROUPS = 32  # resolution at which columns are put in order
-TRIAL_ROWS = 5_000
+TRIAL_ROWS = 5_000  # that decide between orders
 TRIAL_COLUMNS = 60  # wider tables take the first order: its trial would cost as much as the search itself
 
 
@@ -31,15 +32,30 @@ def find_structure(rows: Rows, *, structure: str, max_parents: int, min_rows: in
     orders = candidate_orders(information, [hierarchy.n_states for hierarchy in rows.hierarchies], max_parents)
     if last is not None:
         orders = [[column for column in order if column != last] + [last] for order in orders]
-    best = orders[0]
-    if len(orders) > 1 and len(best) <= TRIAL_COLUMNS:
-        few = rows.thinned(TRIAL_ROWS)
-        best = max(orders, key=lambda order: _likelihood(few, order, information, max_parents, min_rows))
-    return greedy_families(rows, best, information, max_parents=max_parents, min_rows=min_rows)
+    if len(rows.hierarchies) > TRIAL_COLUMNS:
+        orders = orders[:1]
+    return greedy_families(rows, orders, information, max_parents=max_parents, min_rows=min_rows)
 
 
-def _likelihood(rows: Rows, order: list[int], information: Floats, max_parents: int, min_rows: int) -> float:
-    """Mean log-likelihood, in nats per row, of rows left out of the count, under what the search finds in that order."""
+def greedy_families(rows: Rows, orders: Sequence[Sequence[int]], information: Floats, *, max_parents: int,
+                    min_rows: int) -> list[Family]:  # fmt: skip
+    """The families of all nodes, every column's parents among those before it in one of the orders.
+
+    Of several orders that one is taken under which rows left out of the count are likeliest; a few rows decide.
+    """
     search = Search(rows, max_parents=max_parents, min_rows=min_rows)
-    search.families(order, information)
-    return search.score
+    if len(orders) > 1:
+        few = search
+        if rows.n_rows >= 2 * TRIAL_ROWS:
+            few = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows)
+        orders = [max(orders, key=lambda order: few.in_order(order, information)[1])]
+    return search.in_order(orders[0], information)[0]
+
+
+def tree_families(rows: Rows, information: Floats, *, min_rows: int) -> list[Family]:
+    """The families of a Chow-Liu tree: every column but the root has one parent column, at whatever resolution."""
+    search = Search(rows, max_parents=1, min_rows=min_rows)
+    families = []
+    for column, parent in spanning_tree(information):
+        families += search.levels(column, [] if parent is None else [parent])[0]
+    return families

@@ -1,25 +1,14 @@
-"""Which contexts foretell which nodes: the order of the columns, and for every node a chain of growing contexts."""
+"""What a structure is made of: families of nodes, rows as their states, and orders of the columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.bins import SINGLE_LEVEL, Hierarchy
-from hazy_pipeline.synthesizers.bayesian_network.belief import Belief, Shorter, Sight
 from hazy_pipeline.synthesizers.bayesian_network.information import mutual_information
-
-STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context may weigh
-SCREENING_STRENGTH = 8.0
-MAX_CELLS = 2**18  # of one conditional table
-CELLS_PER_ROW = 16  # ... and no more than so many times the rows
-CANDIDATES = 16  # columns with most information about a node's column that are looked at
-FINALISTS = 4  # contexts that are looked at closely in each step
-LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
-MIN_GAIN = 4.0  # nats over all rows that a longer context must win
 
 
 @dataclass(frozen=True)
@@ -145,103 +134,3 @@ def spanning_tree(information: Floats, root: int = 0) -> list[tuple[int, int | N
         closer = ~inside & (information[column] > best)
         best[closer], parent[closer] = information[column][closer], column
     return tree
-
-
-class Search:
-    """Greedy lengthening of each node's context, judged by the likelihood of rows left out of the count."""
-
-    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
-        self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
-        self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
-        self.score = 0.0  # mean log-likelihood in nats per row of all families so far
-
-    def families(self, order: Sequence[int], information: Floats) -> list[Family]:
-        """The families of all nodes, every column's parents among those before it in `order`."""
-        families = []
-        for i, column in enumerate(order):
-            candidates = sorted(order[:i], key=lambda other: -information[column, other])[:CANDIDATES]
-            families += self.levels(column, candidates)
-        return families
-
-    def levels(self, column: int, candidates: Sequence[int]) -> list[Family]:
-        """The families of a column's nodes, coarsest first."""
-        return [self.family(column, level, candidates) for level in range(self.rows.hierarchies[column].n_levels)]
-
-    def family(self, column: int, level: int, candidates: Sequence[int]) -> Family:
-        """The node's family with parents among `candidates`."""
-        hierarchy = self.rows.hierarchies[column]
-        own = [(column, level - 1)] if level else []
-        group, n_groups = self.rows.context(own)
-        belief = Belief.start(group, n_groups, self.rows.digit(column, level), hierarchy.n_digits[level], self.min_rows)
-        score = belief.score
-        steps: list[Step] = []
-        read: dict[int, int] = {}
-        while True:
-            found = self._lengthen(belief, n_groups, read, candidates)
-            if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
-                self.score += score
-                return Family(column, level, tuple(steps))
-            score, step, belief = found
-            steps.append(step)
-            read[step.column] = step.level
-
-    def _lengthen(self, belief: Belief, n_own: int, read: dict[int, int],
-                  candidates: Sequence[int]) -> tuple[float, Step, Belief] | None:  # fmt: skip
-        screened = [(sight.score(sight.plain.own, SCREENING_STRENGTH), column, level, sight)
-                    for column, level, sight in self._sights(belief, n_own, read, candidates)]  # fmt: skip
-        screened.sort(key=lambda entry: -entry[0])
-        found = []
-        for at_screening, column, level, sight in screened[:FINALISTS]:
-            score, strength = _best_strength(sight, sight.plain, at_screening)
-            found.append((score, Step(column, level, strength, lifted=False), sight, sight.plain))
-        if belief.all is not None and read:
-            for _, step, sight, _ in sorted(found, key=lambda entry: -entry[0])[:LIFTED_FINALISTS]:
-                score, strength = _best_strength(sight, sight.lifted)
-                found.append((score, Step(step.column, step.level, strength, lifted=True), sight, sight.lifted))
-        if not found:
-            return None
-        score, step, sight, shorter = max(found, key=lambda entry: entry[0])
-        return score, step, sight.believed(shorter, step.strength)
-
-    def _sights(self, belief: Belief, n_own: int, read: dict[int, int],
-                candidates: Sequence[int]) -> Iterator[tuple[int, int, Sight]]:  # fmt: skip
-        """Every longer context whose table would not be too large: (column, level, what it shows)."""
-        sizes = {column: self.rows.hierarchies[column].sizes for column in candidates}
-        for column in candidates:
-            if column not in read and len(read) >= self.max_parents:
-                continue
-            others = n_own * belief.n_digits * prod(sizes[c][level] for c, level in read.items() if c != column)
-            for level in range(read.get(column, -1) + 1, len(sizes[column])):
-                if others * sizes[column][level] > self.max_cells:
-                    break
-                yield column, level, belief.seen_in(self.rows.group(column, level), sizes[column][level])
-
-
-def _best_strength(sight: Sight, shorter: Shorter, at_screening: float | None = None) -> tuple[float, float]:
-    """(score, strength): uphill over STRENGTHS from the one that screens, as the likelihood has one peak."""
-    start = STRENGTHS.index(SCREENING_STRENGTH)
-    best = sight.score(shorter.own, SCREENING_STRENGTH) if at_screening is None else at_screening, SCREENING_STRENGTH
-    for way in (STRENGTHS[start + 1 :], STRENGTHS[:start][::-1]):
-        for strength in way:
-            score = sight.score(shorter.own, strength)
-            if score <= best[0]:
-                break
-            best = score, strength
-        if best[1] != SCREENING_STRENGTH:
-            break
-    return best
-
-
-def greedy_families(rows: Rows, order: Sequence[int], information: Floats, *, max_parents: int,
-                    min_rows: int) -> list[Family]:  # fmt: skip
-    """The families of all nodes, every column's parents among those before it in `order`."""
-    return Search(rows, max_parents=max_parents, min_rows=min_rows).families(order, information)
-
-
-def tree_families(rows: Rows, information: Floats, *, min_rows: int) -> list[Family]:
-    """The families of a Chow-Liu tree: every column but the root has one parent column, at whatever resolution."""
-    search = Search(rows, max_parents=1, min_rows=min_rows)
-    families = []
-    for column, parent in spanning_tree(information):
-        families += search.levels(column, [] if parent is None else [parent])
-    return families

@@ -8,14 +8,14 @@ import pytest
 
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import entropy, mutual_information
+from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure, greedy_families, tree_families
+from hazy_pipeline.synthesizers.bayesian_network.search import Search
 from hazy_pipeline.synthesizers.bayesian_network.structure import (
     Rows,
     candidate_orders,
     column_information,
     column_order,
-    greedy_families,
     spanning_tree,
-    tree_families,
 )
 
 
@@ -39,7 +39,7 @@ def greedy(rows, max_parents=3, first=None):
     order = (
         candidate_orders(information, sizes, max_parents)[0] if first is None else column_order(information, 3, first)
     )
-    return greedy_families(rows, order, information, max_parents=max_parents, min_rows=5)
+    return greedy_families(rows, [order], information, max_parents=max_parents, min_rows=5)
 
 
 def sizes(columns):
@@ -130,3 +130,36 @@ def test_the_order_goes_by_what_the_placed_columns_tell():
     assert column_order(information, 2, first=1) == [1, 2, 0]
     assert column_order(information, 2, first=1, relative=True) == [1, 0, 2]
     assert candidate_orders(information, [5, 5, 500], 2)[0][0] == 1
+
+
+def test_the_likeliest_order_is_taken():
+    """A column of two independent causes is best explained last; told first, its causes hang on each other."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 6, 4_000), rng.integers(0, 6, 4_000)
+    rows = Rows([a, b, a + b], [Hierarchy((), 6), Hierarchy((), 6), Hierarchy((), 11)])
+    information = column_information(rows, 32)
+    scores = {
+        order: Search(rows, max_parents=1, min_rows=5).in_order(order, information)[1]
+        for order in ((0, 1, 2), (2, 0, 1))
+    }
+    best = max(scores, key=scores.get)
+    found = greedy_families(rows, [list(order) for order in scores], information, max_parents=1, min_rows=5)
+    assert tuple(family.column for family in found) == best
+    assert {f.column for f in find_structure(rows, structure="greedy", max_parents=1, min_rows=5, last=0)} == {0, 1, 2}
+    assert find_structure(rows, structure="greedy", max_parents=1, min_rows=5, last=0)[-1].column == 0
+
+
+def test_the_score_is_the_likelihood_of_rows_left_out_of_the_count():
+    rng = np.random.default_rng(0)
+    parent = rng.integers(0, 3, 500)
+    child = np.where(rng.random(500) < 0.7, parent % 2, rng.integers(0, 2, 500))
+    rows = Rows([parent, child], [Hierarchy((), 3), Hierarchy((), 2)])
+    (family,), score = Search(rows, max_parents=1, min_rows=1).levels(1, [0])
+    (step,) = family.steps
+    total = 0.0
+    for i in range(500):
+        rest = np.arange(500) != i
+        shorter = ((child[rest] == child[i]).sum() + 0.25) / 499.5
+        same = rest & (parent == parent[i])
+        total += np.log(((child[same] == child[i]).sum() + step.strength * shorter) / (same.sum() + step.strength))
+    assert score == pytest.approx(total / 500, rel=1e-9)

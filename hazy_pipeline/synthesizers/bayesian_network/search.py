@@ -1,0 +1,123 @@
+"""Which contexts foretell which nodes: for every node, a chain of growing contexts."""
+
+from collections.abc import Sequence
+from math import inf, prod
+
+from hazy_pipeline.encode.arrays import Floats
+from hazy_pipeline.synthesizers.bayesian_network.belief import Belief, Shorter, Sight
+from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
+
+STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context may weigh
+SCREENING_STRENGTH = 8.0
+MAX_CELLS = 2**18  # of one conditional table
+CELLS_PER_ROW = 16  # ... and no more than so many times the rows
+CANDIDATES = 16  # columns with most information about a node's column that are looked at
+FINALISTS = 4  # contexts that are looked at closely in each step
+LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
+MIN_GAIN = 4.0  # nats over all rows that a longer context must win
+
+
+class Search:
+    """Greedy lengthening of each node's context, judged by the likelihood of rows left out of the count."""
+
+    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
+        self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
+        self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
+        self._found: dict[tuple[int, ...], tuple[list[Family], float]] = {}
+
+    def in_order(self, order: Sequence[int], information: Floats) -> tuple[list[Family], float]:
+        """The families of all nodes, every column's parents among those before it, and their score.
+
+        The score is the mean log-likelihood in nats per row. Columns that have the same candidates in several orders
+        are looked at once.
+        """
+        families, score = [], 0.0
+        for i, column in enumerate(order):
+            candidates = sorted(order[:i], key=lambda other: (-information[column, other], other))[:CANDIDATES]
+            found, gained = self.levels(column, candidates)
+            families += found
+            score += gained
+        return families, score
+
+    def levels(self, column: int, candidates: Sequence[int]) -> tuple[list[Family], float]:
+        """The families of a column's nodes, coarsest first, and their score."""
+        key = (column, *candidates)
+        if key not in self._found:
+            levels = range(self.rows.hierarchies[column].n_levels)
+            families, scores = zip(*(self.family(column, level, candidates) for level in levels), strict=True)
+            self._found[key] = list(families), sum(scores)
+        return self._found[key]
+
+    def family(self, column: int, level: int, candidates: Sequence[int]) -> tuple[Family, float]:
+        """The node's family with parents among `candidates`, and its score."""
+        hierarchy = self.rows.hierarchies[column]
+        own = [(column, level - 1)] if level else []
+        group, n_groups = self.rows.context(own)
+        belief = Belief.start(group, n_groups, self.rows.digit(column, level), hierarchy.n_digits[level], self.min_rows)
+        score = belief.score
+        steps: list[Step] = []
+        read: dict[int, int] = {}
+        while True:
+            screened = self._screened(belief, n_groups, read, candidates)
+            found = max(_finalists(screened, lifting=bool(read)), key=lambda finalist: finalist[0], default=None)
+            if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
+                return Family(column, level, tuple(steps)), score
+            score, step, sight, shorter = found
+            belief = sight.believed(shorter, step.strength)
+            steps.append(step)
+            read[step.column] = step.level
+
+    def _screened(self, belief: Belief, n_own: int, read: dict[int, int],
+                  candidates: Sequence[int]) -> list[tuple[float, int, int, Sight]]:  # fmt: skip
+        """Longer contexts whose tables are not too large, best first: (score, column, level, what it shows).
+
+        A column is read ever more finely as long as that promises more.
+        """
+        screened = []
+        sizes = {column: self.rows.hierarchies[column].sizes for column in candidates}
+        for column in candidates:
+            if column not in read and len(read) >= self.max_parents:
+                continue
+            others = n_own * belief.n_digits * prod(sizes[c][level] for c, level in read.items() if c != column)
+            before = -inf
+            for level in range(read.get(column, -1) + 1, len(sizes[column])):
+                if others * sizes[column][level] > self.max_cells:
+                    break
+                sight = belief.seen_in(self.rows.group(column, level), sizes[column][level])
+                score = sight.score(sight.plain.own, SCREENING_STRENGTH)
+                screened.append((score, column, level, sight))
+                if score < before:
+                    break
+                before = score
+        return sorted(screened, key=lambda entry: -entry[0])
+
+
+def _finalists(screened: list[tuple[float, int, int, Sight]], *, lifting: bool,
+               ) -> list[tuple[float, Step, Sight, Shorter]]:  # fmt: skip
+    """The best of those screened with their best strengths, and some of them again with the shorter context lifted."""
+    found = []
+    for at_screening, column, level, sight in screened[:FINALISTS]:
+        score, strength = _best_strength(sight, sight.plain, at_screening)
+        found.append((score, Step(column, level, strength, lifted=False), sight, sight.plain))
+    if lifting:
+        for _, step, sight, _ in sorted(found, key=lambda finalist: -finalist[0])[:LIFTED_FINALISTS]:
+            if sight.before.all is None:
+                break
+            score, strength = _best_strength(sight, sight.lifted)
+            found.append((score, Step(step.column, step.level, strength, lifted=True), sight, sight.lifted))
+    return found
+
+
+def _best_strength(sight: Sight, shorter: Shorter, at_screening: float | None = None) -> tuple[float, float]:
+    """(score, strength): uphill over STRENGTHS from the one that screens, as the likelihood has one peak."""
+    start = STRENGTHS.index(SCREENING_STRENGTH)
+    best = sight.score(shorter.own, SCREENING_STRENGTH) if at_screening is None else at_screening, SCREENING_STRENGTH
+    for way in (STRENGTHS[start + 1 :], STRENGTHS[:start][::-1]):
+        for strength in way:
+            score = sight.score(shorter.own, strength)
+            if score <= best[0]:
+                break
+            best = score, strength
+        if best[1] != SCREENING_STRENGTH:
+            break
+    return best
