@@ -80,23 +80,30 @@ class Tables:
         return total
 
     def batches(
-        self, table: str, *, columns: list[str] | None = None, batch_rows: int = BATCH_ROWS
+        self, table: str, *, columns: list[str] | None = None, batch_rows: int = BATCH_ROWS, dictionaries: bool = False
     ) -> Iterator[pa.RecordBatch]:
-        """The rows in stored order, at most `batch_rows` at a time, in constant memory; plain (not dictionary) types."""
+        """The rows in stored order, at most `batch_rows` at a time, in constant memory, in plain types.
+
+        `dictionaries`: texts come dictionary-encoded instead, as they are stored, which is several times as quick.
+        """
+        texts = [c.name for c in self.schema.table(table).columns if c.storage == "string"] if dictionaries else None
         for part in self.parts(table):
             with part.open("rb") as file:
-                yield from pq.ParquetFile(file).iter_batches(batch_size=batch_rows, columns=columns)
+                yield from pq.ParquetFile(file, read_dictionary=texts).iter_batches(batch_rows, columns=columns)
 
     def read(self, table: str, *, columns: list[str] | None = None, max_rows: int | None = None,
-             random_state: int = 0) -> pa.Table:  # fmt: skip
-        """All rows, or a uniform sample of `max_rows` of them without replacement, in stored order, in memory."""
+             random_state: int = 0, dictionaries: bool = False) -> pa.Table:  # fmt: skip
+        """All rows, or a uniform sample of `max_rows` of them without replacement, in stored order, in memory.
+
+        `dictionaries`: as for `batches`.
+        """
         n_rows = self.n_rows(table)
         keep = None
         if max_rows is not None and max_rows < n_rows:
             keep = np.zeros(n_rows, dtype=bool)
             keep[np.random.default_rng(random_state).choice(n_rows, max_rows, replace=False)] = True
         taken, offset = [], 0
-        for batch in self.batches(table, columns=columns):
+        for batch in self.batches(table, columns=columns, dictionaries=dictionaries):
             if keep is None:
                 taken.append(batch)
             else:
@@ -105,7 +112,8 @@ class Tables:
         schema = arrow_schema(self.schema.table(table))
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
-        return pa.Table.from_batches(taken, schema=taken[0].schema if taken else schema)
+        rows = pa.Table.from_batches(taken, schema=taken[0].schema if taken else schema)
+        return rows.unify_dictionaries() if dictionaries else rows
 
 
 class TablesWriter:

@@ -28,6 +28,13 @@ def plain(column: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array:
     return column if column.type == storage else pc.cast(column, storage)
 
 
+def as_stored(column: pa.Array | pa.ChunkedArray, storage: pa.DataType) -> pa.Array:
+    """As `plain`, but a dictionary of values of the storage type stays one."""
+    if not pa.types.is_dictionary(column.type) or column.type.value_type != storage:
+        return plain(column, storage)
+    return column.unify_dictionaries().combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
 def is_exact(storage: pa.DataType) -> bool:
     """Whether values of that type are integers beneath: integers, dates, times, short decimals."""
     return bool(

@@ -42,9 +42,16 @@ class DiscreteEncoder(ColumnEncoder):
         return len(self.categories)
 
     def transform(self, array: pa.Array) -> Codes:
-        """Arrow array of the storage type, shape (n,) -> int32 codes."""
-        array = without_nan(array)
+        """Arrow array of the storage type, or a dictionary of it, shape (n,) -> int32 codes."""
         unknown = int(np.argmax(self.counts)) if self.rare_code is None else self.rare_code
+        if pa.types.is_dictionary(array.type):
+            of_value = np.append(
+                self.transform(array.dictionary), unknown if self.null_code is None else self.null_code
+            )
+            indices = array.indices.fill_null(len(array.dictionary)) if array.null_count else array.indices
+            codes_of_rows: Codes = of_value.take(indices.to_numpy()).astype(np.int32, copy=False)
+            return codes_of_rows
+        array = without_nan(array)
         if pa.types.is_null(array.type):
             codes = pa.nulls(len(array), pa.int32())
         else:
@@ -122,9 +129,16 @@ class ValueCounter:
         self._floor = 1
 
     def update(self, array: pa.Array) -> None:
-        counted = pc.value_counts(array.drop_null())
-        self._pending.append(pa.table({"value": counted.field("values"), "count": counted.field("counts")}))
-        self._n_pending += len(counted)
+        """`array`: of the storage type, or a dictionary of it."""
+        if pa.types.is_dictionary(array.type):
+            rows = np.bincount(array.indices.drop_null().to_numpy(), minlength=len(array.dictionary))
+            seen = rows > 0
+            values, counts = array.dictionary.filter(pa.array(seen)), pa.array(rows[seen])
+        else:
+            counted = pc.value_counts(array.drop_null())
+            values, counts = counted.field("values"), counted.field("counts")
+        self._pending.append(pa.table({"value": values, "count": counts}))
+        self._n_pending += len(values)
         if self._n_pending > max(2 * self._merged_size, 1 << 18):
             self._merge()
 
@@ -160,10 +174,10 @@ class DiscreteFitter:
         self._storage: pa.DataType = pa.null()
 
     def update(self, array: pa.Array, sampled: Mask) -> None:
-        self._storage = array.type
+        self._storage = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
         array = without_nan(array)
         if self._counter is None:
-            self._counter = ValueCounter(array.type)
+            self._counter = ValueCounter(self._storage)
         self._n_rows += len(array)
         self._n_nulls += array.null_count
         self._counter.update(array)

@@ -1,15 +1,16 @@
 """A table between Arrow and arrays: one encoder per column, fitted in one pass over its batches."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hazy_pipeline.encode.arrays import plain
+from hazy_pipeline.encode.arrays import Mask, as_stored, plain
 from hazy_pipeline.encode.categorical import DiscreteEncoder, DiscreteFitter
 from hazy_pipeline.encode.column import ColumnEncoder, ColumnFitter, GeneratedEncoder, kind_of
 from hazy_pipeline.encode.constant import ConstantEncoder, ConstantFitter
@@ -18,6 +19,7 @@ from hazy_pipeline.encode.numeric import ContinuousEncoder, ContinuousFitter
 from hazy_pipeline.encode.stream import RowSample
 from hazy_pipeline.encode.text import TextEncoder, TextFitter
 from hazy_pipeline.errors import DataError
+from hazy_pipeline.parallel import n_cores
 from hazy_pipeline.schema import Column, Kind, TableSchema
 from hazy_pipeline.tables import arrow_schema, arrow_type
 
@@ -67,14 +69,14 @@ class TableEncoder:
         n_continuous = sum(kind_of(column).is_continuous for column in table.columns)
         sample = RowSample(min(SAMPLE_ROWS, SAMPLE_CELLS // max(n_continuous, 1)), random_state)
         n_rows = 0
-        for batch in batches():
-            if not batch.num_rows:
-                continue
-            n_rows += batch.num_rows
-            sampled = sample.take(batch.num_rows)
-            for column, fitter in zip(table.columns, fitters, strict=True):
-                fitter.update(_stored(table.name, column, batch), sampled)
-            _thin_out(fitters, sample.overflow())
+        with ThreadPoolExecutor(n_cores()) as threads:
+            for batch in batches():
+                if not batch.num_rows:
+                    continue
+                n_rows += batch.num_rows
+                update = partial(_update, table.name, batch, sample.take(batch.num_rows))
+                list(threads.map(update, table.columns, fitters))
+                _thin_out(fitters, sample.overflow())
         if not n_rows:
             raise DataError(f"table {table.name!r} has no rows; nothing can be learned from it")
         _thin_out(fitters, sample.overflow(final=True))
@@ -83,7 +85,9 @@ class TableEncoder:
     def transform(self, batch: pa.RecordBatch | pa.Table) -> dict[str, NDArray[Any]]:
         """Modelled columns by name: continuous -> float64, NaN for null; discrete -> int32 codes; shape (n,) each."""
         return {
-            encoder.name: encoder.transform(_stored(self.table.name, column, batch))
+            encoder.name: encoder.transform(
+                _stored(self.table.name, column, batch, dictionary=isinstance(encoder, DiscreteEncoder))
+            )
             for column, encoder in zip(self.table.columns, self.columns, strict=True)
             if isinstance(encoder, ContinuousEncoder | DiscreteEncoder)
         }
@@ -134,9 +138,15 @@ def _fitter(table: str, column: Column, min_rows: int, text: str) -> ColumnFitte
     return ConstantFitter(table, column, min_rows)
 
 
-def _stored(table: str, column: Column, batch: pa.RecordBatch | pa.Table) -> pa.Array:
+def _update(table: str, batch: pa.RecordBatch, sampled: Mask, column: Column, fitter: ColumnFitter) -> None:
+    fitter.update(_stored(table, column, batch, dictionary=isinstance(fitter, DiscreteFitter)), sampled)
+
+
+def _stored(table: str, column: Column, batch: pa.RecordBatch | pa.Table, *, dictionary: bool) -> pa.Array:
+    """The column in its storage type, or as a dictionary of it, where that is how it came and `dictionary` allows it."""
     try:
-        return plain(batch.column(column.name), arrow_type(column.storage))
+        values, storage = batch.column(column.name), arrow_type(column.storage)
+        return as_stored(values, storage) if dictionary else plain(values, storage)
     except KeyError:
         raise DataError(
             f"table {table!r}: column {column.name!r} is missing; the rows do not match the schema"

@@ -1,23 +1,12 @@
 """The boosted trees that judge, set so that their answer depends on neither the machine nor the number of threads."""
 
-import os
-
 import numpy as np
 
 from hazy_pipeline.evaluate.rows import Floats
+from hazy_pipeline.parallel import n_cores
 
 CELLS_PER_THREAD = 100_000  # under that, threads wait for each other longer than they work
 MAX_CATEGORY = 250  # LightGBM puts rarer ones together anyway
-
-
-def n_threads() -> int:
-    """The cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        cores = os.cpu_count() or 1
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(allowed)) if allowed.isdigit() and int(allowed) > 0 else cores
 
 
 def boosted_predictions(x: Floats, y: Floats, test: Floats, discrete: np.ndarray, *, n_classes: int, trees: int,
@@ -34,7 +23,7 @@ def boosted_predictions(x: Floats, y: Floats, test: Floats, discrete: np.ndarray
         "objective": ("regression", "regression", "binary")[n_classes] if n_classes < 3 else "multiclass",
         "learning_rate": 0.08, "num_leaves": 31, "min_data_in_leaf": int(np.clip(len(x) // 20, 2, 20)),
         "feature_fraction": 0.9, "bagging_fraction": 0.9, "bagging_freq": 1, "cat_smooth": 20,
-        "seed": random_state, "deterministic": True, "force_row_wise": True, "num_threads": min(n_threads(), 1 + x.size // CELLS_PER_THREAD),
+        "seed": random_state, "deterministic": True, "force_row_wise": True, "num_threads": min(n_cores(), 1 + x.size // CELLS_PER_THREAD),
         "verbosity": -1, "min_data_in_bin": 1 if len(x) < 1_000 else 3,
     }  # fmt: skip
     if n_classes > 2:

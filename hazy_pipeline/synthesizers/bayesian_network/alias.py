@@ -22,7 +22,7 @@ class AliasTables:
 
         `probabilities`: shape (contexts, values), at most 65,536 values.
         """
-        n, k = probabilities.shape
+        k = probabilities.shape[1]
         total = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
         mass = np.where(total > 0, probabilities * (k / np.where(total > 0, total, 1.0)), 1.0)
         accept, other = _paired(mass)

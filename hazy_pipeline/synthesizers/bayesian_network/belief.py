@@ -38,7 +38,7 @@ class Belief:
     @property
     def score(self) -> float:
         """Mean log-likelihood in nats per row."""
-        return float(self.count @ np.log(self.own)) / len(self.cell)
+        return _mean(self.count, np.log(self.own), len(self.cell))
 
     @classmethod
     def start(cls, group: Integers, n_groups: int, digit: Integers, n_digits: int, min_rows: int) -> "Belief":
@@ -93,7 +93,7 @@ class Sight:
     @cached_property
     def _seen_and_total(self) -> tuple[Floats, Floats]:
         """Rows of the cell, and of its context, without the row itself; 0 where a context would not be stored."""
-        total = np.bincount(self.context, self.count)[self.context]
+        total: Floats = np.bincount(self.context, self.count)[self.context].astype(np.float64, copy=False)
         enough = total >= self.before.min_rows
         return (self.count - 1.0) * enough, (total - 1.0) * enough
 
@@ -104,7 +104,7 @@ class Sight:
 
     def score(self, shorter: Floats, strength: float) -> float:
         """Mean log-likelihood in nats per row; `shorter`: by cell."""
-        return float(self.count @ np.log(self.probability(shorter, strength))) / len(self.before.cell)
+        return _mean(self.count, np.log(self.probability(shorter, strength)), len(self.before.cell))
 
     @cached_property
     def plain(self) -> "Shorter":
@@ -121,7 +121,8 @@ class Sight:
         assert before.all is not None
         pair, n_pairs = before.group[self.parent] * self.n_groups + self.group, before.n_groups * self.n_groups
         digit, rows = before.digit[self.parent], np.arange(len(pair))
-        counts = np.bincount(pair * k + digit, self.count, minlength=n_pairs * k).reshape(n_pairs, k)
+        counts: Floats = np.bincount(pair * k + digit, self.count, minlength=n_pairs * k).astype(np.float64, copy=False)
+        counts = counts.reshape(n_pairs, k)
         starts = np.r_[0, np.cumsum(np.bincount(self.parent, minlength=len(before.count)))]
         expected = csc_matrix((self.count, pair, starts), shape=(n_pairs, len(before.count))) @ before.all
         factors = lift_factors(counts, expected)
@@ -178,3 +179,8 @@ def _renumbered(numbers: Integers) -> Integers:
     """The same numbers without gaps, in the same order."""
     renumbered: Integers = (np.cumsum(np.bincount(numbers) > 0) - 1)[numbers]
     return renumbered
+
+
+def _mean(count: Floats, values: Floats, n_rows: int) -> float:
+    """Over rows; not by BLAS, whose threads cost more here than they save."""
+    return float(np.einsum("i,i->", count, values)) / n_rows

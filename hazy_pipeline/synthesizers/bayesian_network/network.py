@@ -1,14 +1,16 @@
 """The learned network: bins per column, families, and their conditional probability tables."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Integers
+from hazy_pipeline.parallel import ahead, n_cores
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, DiscreteBins, Hierarchy, NumericBins
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
@@ -18,6 +20,7 @@ from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 CALIBRATION_ROWS_PER_ROW = 4
 CALIBRATION_ROWS = (20_000, 200_000)
 
+Batch = TypeVar("Batch")
 Encoded = Mapping[str, NDArray[Any]]  # modelled columns by name: float64 with NaN, or int32 codes
 
 
@@ -130,14 +133,25 @@ def to_rows(encoded: Encoded, bins: Mapping[str, Bins]) -> Rows:
     return Rows(states, [column.hierarchy for column in bins.values()])
 
 
-def count_tables(families: Sequence[Family], bins: Mapping[str, Bins], batches: Iterable[Encoded]) -> list[Integers]:
-    """Rows per cell of every family's table, summed over batches; memory is that of the tables and one batch."""
+def count_tables(families: Sequence[Family], bins: Mapping[str, Bins], batches: Iterable[Batch],
+                 encode: Callable[[Batch], Encoded]) -> list[Integers]:  # fmt: skip
+    """Rows per cell of every family's table, summed over batches.
+
+    Batches are counted side by side; memory is that of the tables and of a few batches.
+    """
     shapes = layouts(families, bins)
     counts = [np.zeros((layout.n_contexts, layout.n_digits), dtype=np.int64) for layout in shapes]
-    for encoded in batches:
-        rows = to_rows(encoded, bins)
+    adding = Lock()
+
+    def count(batch: Batch) -> None:
+        rows = to_rows(encode(batch), bins)
         for total, layout in zip(counts, shapes, strict=True):
-            total += layout.count(rows)
+            found = layout.count(rows)
+            with adding:
+                np.add(total, found, out=total)
+
+    for _ in ahead(count, batches, n_cores()):
+        pass
     return counts
 
 

@@ -1,13 +1,15 @@
 """The Bayesian network as a synthesizer."""
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
+from hazy_pipeline.encode.arrays import Integers
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
@@ -24,7 +26,7 @@ from hazy_pipeline.synthesizers.bayesian_network.network import (
     to_rows,
 )
 from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure
-from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
+from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.target import can_be_redrawn, fit_target
 from hazy_pipeline.tables import Frames, Tables
 
@@ -59,26 +61,36 @@ class BayesianNetwork(Synthesizer):
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
         table, settings = self.table.name, self.settings
-        self.encoder_ = TableEncoder.fit(self.table, lambda: train.batches(table), min_rows=self.min_rows,
+        self.encoder_ = TableEncoder.fit(self.table, lambda: train.batches(table, dictionaries=True), min_rows=self.min_rows,
                                          text=self.text, random_state=self.random_state)  # fmt: skip
         n_columns = max(len(self.encoder_.continuous) + len(self.encoder_.discrete), 1)
         sample_rows = min(SAMPLE_ROWS, max(SAMPLE_CELLS // n_columns, 2_000))
-        sample = train.read(table, max_rows=sample_rows, random_state=self.random_state)
+        sample = train.read(table, max_rows=sample_rows, random_state=self.random_state, dictionaries=True)
         encoded = self.encoder_.transform(sample)
         bins = self._bins(encoded)
         step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
         searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins)
         target = self._target(searched)
-        families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
-                                  min_rows=self.min_rows, last=target)  # fmt: skip
-        batches = (
-            iter([encoded]) if sample.num_rows == self.encoder_.n_rows else self._encoded_batches(train, n_columns)
-        )
-        counts = count_tables(families, bins, batches)
-        self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"], min_rows=self.min_rows,
-                                      rng=np.random.default_rng(self.random_state))  # fmt: skip
-        if target is not None:
-            self.network_ = self.network_.with_target(fit_target(searched, target))
+        with ThreadPoolExecutor(1) as beside:
+            redrawn = None if target is None else beside.submit(fit_target, searched, target)
+            families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
+                                      min_rows=self.min_rows, last=target)  # fmt: skip
+            counts = self._counts(train, families, bins, encoded)
+            self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"],
+                                          min_rows=self.min_rows, rng=np.random.default_rng(self.random_state))  # fmt: skip
+        if redrawn is not None:
+            self.network_ = self.network_.with_target(redrawn.result())
+
+    def _counts(
+        self, train: Tables, families: Sequence[Family], bins: dict[str, Bins], sample: Encoded
+    ) -> list[Integers]:
+        """Rows per cell of every family's table; `sample` is what was encoded already, which may be all rows."""
+        n_columns = max(len(sample), 1)
+        if len(next(iter(sample.values()), ())) == self.encoder_.n_rows:
+            return count_tables(families, bins, [sample], lambda same: same)
+        batch_rows = min(max(BATCH_CELLS // n_columns, 4_096), 262_144)
+        batches = train.batches(self.table.name, batch_rows=batch_rows, dictionaries=True)
+        return count_tables(families, bins, batches, self.encoder_.transform)
 
     def _target(self, rows: Rows) -> int | None:
         """The place of the column that is to be redrawn, if there is one and it can be."""
@@ -109,11 +121,6 @@ class BayesianNetwork(Synthesizer):
                 bins[name] = fit_discrete(discrete[name].counts, null_code=discrete[name].null_code,
                                           max_categories=self.settings["max_categories"])  # fmt: skip
         return bins
-
-    def _encoded_batches(self, train: Tables, n_columns: int) -> Iterator[Encoded]:
-        batch_rows = min(max(BATCH_CELLS // n_columns, 4_096), 262_144)
-        for batch in train.batches(self.table.name, batch_rows=batch_rows):
-            yield self.encoder_.transform(batch)
 
     def to_pgmpy(self) -> "DiscreteBayesianNetwork":
         """pgmpy's model with the same conditionals; its variables are the columns at each of their resolutions."""

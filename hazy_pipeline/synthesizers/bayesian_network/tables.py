@@ -151,7 +151,8 @@ def _lengthened(layout: Layout, result: Floats, before: dict[int, int], step: St
 def _pair_counts(grid: NDArray[np.float64] | Integers, axis: int) -> Floats:
     """Joint counts of the node and one parent, all other parents summed out; same number of axes."""
     others = tuple(other for other in range(2, grid.ndim) if other != axis)
-    return grid.sum(axis=others, keepdims=True).astype(np.float64)
+    counts: Floats = grid.sum(axis=others, keepdims=True).astype(np.float64)
+    return counts
 
 
 @dataclass(frozen=True)
