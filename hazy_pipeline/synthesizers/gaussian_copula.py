@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.stream import RowSample
-from hazy_pipeline.encode.table import TableEncoder
+from hazy_pipeline.encode.table import TableEncoder, without_dictionaries
 from hazy_pipeline.errors import ModelError
 from hazy_pipeline.search_spaces import GaussianCopulaSpace, Hyperparameters
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, Synthesizer
@@ -230,7 +230,8 @@ class GaussianCopula(Synthesizer):
                     encoded[marginal.encoder.name] = np.repeat(conditions[i].encoded, size)
                 else:
                     encoded[marginal.encoder.name] = marginal.decode(z, rng)
-            batches.append(self.encoder_.inverse_transform(encoded, n_rows=size, start=start, rng=rng))
+            rows = self.encoder_.inverse_transform(encoded, n_rows=size, start=start, rng=rng)
+            batches.append(without_dictionaries(rows))
         return {self.table.name: pa.Table.from_batches(batches)}
 
     def _index(self, name: str) -> int:

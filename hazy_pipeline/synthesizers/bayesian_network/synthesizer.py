@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from hazy_pipeline.encode.table import TableEncoder
+from hazy_pipeline.encode.table import TableEncoder, without_dictionaries
 from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
 from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
@@ -147,7 +147,7 @@ class BayesianNetwork(Synthesizer):
             for (name, bins), drawn in zip(network.bins.items(), states, strict=True)
         }
         rows = self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=0, rng=rng)
-        return {self.table.name: pa.Table.from_batches([rows])}
+        return {self.table.name: pa.Table.from_batches([without_dictionaries(rows)])}
 
     def _save(self, folder: Path) -> dict[str, Any]:
         np.savez_compressed(folder / ARRAYS_FILE, allow_pickle=False, **self.network_.arrays())
