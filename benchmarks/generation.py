@@ -47,10 +47,10 @@ def main() -> None:
         )
         for family in FAMILIES:
             model = synthesizer_class(family)(tables.schema).fit(tables, validation=tables)
-            ready = model.sample(READY_ROWS)["rows"].to_batches()
+            ready = list(model.sample_batches(READY_ROWS, dictionaries=True))
             for suffix in ("csv", "parquet"):
                 target = folder / f"out.{suffix}"
-                made = _timed(model.sample_batches(options.rows, workers=os.cpu_count() or 1), model, target)
+                made = _timed(model.sample_batches(options.rows, workers=os.cpu_count() or 1, dictionaries=True), model, target)
                 written = _timed(_repeated(ready, options.rows), model, target)
                 print(
                     f"| {family} | {suffix} | {options.rows / made:,.0f} | {options.rows / written:,.0f} | {made / written:.2f} |"

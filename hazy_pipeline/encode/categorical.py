@@ -258,23 +258,32 @@ class CategoryGrouping:
 
         `of`: `groups` are places in this array of groups instead of groups.
         """
-        first, shared, cumulative = self._shared
-        codes: NDArray[Any] = (first if of is None else first[of]).take(groups)
+        first = self.code_per_group
+        return self.restore_shared((first if of is None else first[of]).take(groups), rng)
+
+    def restore_shared(self, codes: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """`codes` of `code_per_group`, where the shared group's members are drawn by frequency; in place."""
+        shared, cumulative = self._shared
         if len(shared):
             among = np.flatnonzero(codes == shared[0])
             codes[among] = shared.take(draw_cumulated(cumulative, len(among), rng))
         return codes
 
     @cached_property
-    def _shared(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
-        """A code per group; the shared group's members (none where every code stands alone), cumulated weights."""
+    def code_per_group(self) -> NDArray[Any]:
+        """The first code of each group, shape (n_groups,), in the narrowest integer type that holds every code."""
         narrow = np.min_scalar_type(max(len(self.counts) - 1, 0))
         first = np.zeros(self.n_groups, dtype=narrow)
         first[self.group_of[::-1]] = np.arange(len(self.group_of), dtype=narrow)[::-1]
+        return first
+
+    @cached_property
+    def _shared(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """The shared group's members (none where every code stands alone) and their weights, cumulated."""
         if len(self.counts) == self.n_groups:
-            return first, np.empty(0, dtype=narrow), np.empty(0)
-        members = np.flatnonzero(self.group_of == self.n_groups - 1).astype(narrow)
-        return first, members, np.cumsum(np.maximum(self.counts[members], 1), dtype=np.float64)
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        members = np.flatnonzero(self.group_of == self.n_groups - 1)
+        return members, np.cumsum(np.maximum(self.counts[members], 1), dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
         return {"counts": self.counts.tolist(), "group_of": self.group_of.tolist()}

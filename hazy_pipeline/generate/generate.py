@@ -35,7 +35,8 @@ def generate(name: str, *, rows: int, to: str | None, alias: str = CHAMPION, con
         preview: list[pa.RecordBatch] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
-            for batch in synthesizer.sample_batches(rows, random_state=seed, workers=os.cpu_count() or 1):
+            for batch in synthesizer.sample_batches(rows, random_state=seed, workers=os.cpu_count() or 1,
+                                                       dictionaries=True):  # fmt: skip
                 if not preview:
                     preview.append(batch.slice(0, PREVIEW_ROWS))
                 yield batch

@@ -1,7 +1,7 @@
 """Gaussian copula: a distribution per column, and the correlation of their normal scores."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,14 @@ from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
     nearest_correlation,
 )
 from hazy_pipeline.synthesizers.gaussian_copula_families import best_family
-from hazy_pipeline.synthesizers.gaussian_copula_marginal import Cells, ContinuousCells, DiscreteCells, continuous_cells
+from hazy_pipeline.synthesizers.gaussian_copula_lookup import Pieces, Steps, normal_scores
+from hazy_pipeline.synthesizers.gaussian_copula_marginal import (
+    Z_END,
+    Cells,
+    ContinuousCells,
+    DiscreteCells,
+    continuous_cells,
+)
 from hazy_pipeline.synthesizers.gaussian_copula_order import choose_orders, rows_for_ordering
 from hazy_pipeline.tables import Frames, Tables
 
@@ -34,6 +41,7 @@ ARRAYS_FILE = "copula.npz"
 SAMPLE_ROWS = 500_000
 SAMPLE_CELLS = 8_000_000
 FEW_VALUES = 20  # a column with no more distinct values than these is no continuum to fit a distribution to
+ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
 SCORES_AT_ONCE = 8_000_000  # bounds the memory of sampling and fitting; part of the format
 
 Encoded = dict[str, NDArray[Any]]
@@ -63,13 +71,19 @@ class Marginal:
         assert isinstance(self.cells, ContinuousCells)
         return self.cells.locate(encoded)
 
-    def decode(self, z: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-        """Normal scores, shape (n,) -> encoded values."""
+    def decode(self, scores: NDArray[np.float32], rng: np.random.Generator) -> NDArray[Any]:
+        """Normal scores within `Z_END` of zero, shape (n,) -> encoded values."""
+        values = self._lookup(scores)
+        return values if self.grouping is None else self.grouping.restore_shared(values, rng)
+
+    @cached_property
+    def _lookup(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+        """Normal scores to values, or to a code of their group."""
         if isinstance(self.cells, DiscreteCells):
             assert self.grouping is not None
-            return self.grouping.restore(self.cells.decode(z), rng)
+            return Steps.of(self.cells.edges[1:-1], self.grouping.code_per_group[self.cells.order])
         assert isinstance(self.cells, ContinuousCells)
-        return self.cells.decode(z)
+        return Pieces.of(self.cells) or self.cells.decode
 
 
 class GaussianCopula(Synthesizer):
@@ -201,11 +215,11 @@ class GaussianCopula(Synthesizer):
 
     def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
         n_columns = len(self.marginals_)
-        chunk = max(1, SCORES_AT_ONCE // max(n_columns, 1))
+        chunk = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // max(n_columns, 1)))
         parts: dict[str, list[NDArray[Any]]] = {marginal.encoder.name: [] for marginal in self.marginals_}
         for begin in range(0, max(n_rows, 1), chunk):
-            size = min(chunk, n_rows - begin)
-            scores = self._root @ rng.standard_normal((n_columns, size), dtype=np.float32)
+            scores = self._root @ normal_scores((n_columns, min(chunk, n_rows - begin)), rng)
+            np.clip(scores, -Z_END, Z_END, out=scores)
             for marginal, z in zip(self.marginals_, scores, strict=True):
                 parts[marginal.encoder.name].append(marginal.decode(z, rng))
         encoded = {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
@@ -229,7 +243,8 @@ class GaussianCopula(Synthesizer):
                 if i in conditions:
                     encoded[marginal.encoder.name] = np.repeat(conditions[i].encoded, size)
                 else:
-                    encoded[marginal.encoder.name] = marginal.decode(z, rng)
+                    inside = np.clip(z, -Z_END, Z_END).astype(np.float32)
+                    encoded[marginal.encoder.name] = marginal.decode(inside, rng)
             rows = self.encoder_.inverse_transform(encoded, n_rows=size, start=start, rng=rng)
             batches.append(without_dictionaries(rows))
         return {self.table.name: pa.Table.from_batches(batches)}
