@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
+from hazy_pipeline.encode.random_numbers import normal_scores
 from hazy_pipeline.encode.stream import RowSample
 from hazy_pipeline.encode.table import TableEncoder, without_dictionaries
 from hazy_pipeline.errors import ModelError
@@ -26,7 +27,7 @@ from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
     nearest_correlation,
 )
 from hazy_pipeline.synthesizers.gaussian_copula_families import best_family
-from hazy_pipeline.synthesizers.gaussian_copula_lookup import Pieces, Steps, normal_scores
+from hazy_pipeline.synthesizers.gaussian_copula_lookup import Pieces, Steps
 from hazy_pipeline.synthesizers.gaussian_copula_marginal import (
     Z_END,
     Cells,

@@ -1,4 +1,4 @@
-"""Sampling without searching: normal scores from random bits, and values from scores, by look-up on even grids.
+"""Values from normal scores without searching, by look-up on an even grid.
 
 A grid point whose stretch of scores lies inside one cell of a marginal says the cell outright; the few scores that fall
 on a stretch with an edge in it are compared with the edges. So the cells, and with them the shares of categories, nulls
@@ -10,9 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
-from hazy_pipeline.encode.bits import random_words
 from hazy_pipeline.synthesizers.gaussian_copula_marginal import Z_END, ContinuousCells
 
 Floats = NDArray[np.float64]
@@ -21,33 +19,6 @@ Scores = NDArray[np.float32]
 GRID = 65_536  # stretches that scores are sorted into
 _PER_SCORE = GRID / (2 * Z_END)
 _SLACK = 1 / 64  # of a stretch: more than the rounding of a score's place on the grid
-_QUANTILES = 65_536  # in the table that normal scores are put together from
-_LESSER = 0.75  # weight of the second part beside the first: were they equal, sums of zero would be too frequent
-
-
-def _quantiles() -> Scores:
-    """The means of equal shares of a normal distribution, such that one plus `_LESSER` times another has variance 1."""
-    edges = ndtri(np.arange(1, _QUANTILES) / _QUANTILES)
-    density = np.concatenate([[0.0], np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi), [0.0]])
-    means = (density[:-1] - density[1:]) * _QUANTILES
-    return (means / np.sqrt((1 + _LESSER**2) * (means**2).mean())).astype(np.float32)
-
-
-_TABLE = _quantiles()
-
-
-def normal_scores(shape: tuple[int, int], rng: np.random.Generator) -> Scores:
-    """Standard normal scores as sums of two tabulated ones: 2**32 combinations, none beyond 6.2.
-
-    The distribution function is within 1e-6 of the normal one, and within 4 % of the tail up to 4.5: less than samples
-    of many million rows show. Several times as fast as the ziggurat method.
-    """
-    words = random_words(2 * shape[0] * shape[1], np.uint16, rng).reshape(2, *shape)
-    scores: Scores = _TABLE.take(words[0])
-    lesser = _TABLE.take(words[1])
-    lesser *= np.float32(_LESSER)
-    scores += lesser
-    return scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Integers
-from hazy_pipeline.encode.bits import random_words
+from hazy_pipeline.encode.random_numbers import random_words
 
 
 NARROW = 256
