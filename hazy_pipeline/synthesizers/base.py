@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from hazy_pipeline.encode.table import without_dictionaries
 from hazy_pipeline.errors import ModelError
@@ -162,9 +163,12 @@ def _rng(random_state: int, block: int) -> np.random.Generator:
 
 
 def _ahead(sample: Callable[[int], pa.RecordBatch], blocks: range, workers: int) -> Iterator[pa.RecordBatch]:
-    """`map(sample, blocks)` by threads, in order, with at most `workers + 1` blocks waiting in memory."""
+    """`map(sample, blocks)` by threads, in order, with at most `workers + 1` blocks waiting in memory.
+
+    Each thread multiplies matrices by itself: further threads beneath it would only stand in each other's way.
+    """
     waiting: deque[Future[pa.RecordBatch]] = deque()
-    with ThreadPoolExecutor(workers) as threads:
+    with threadpool_limits(limits=1), ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as threads:
         try:
             for block in blocks:
                 waiting.append(threads.submit(sample, block))

@@ -235,6 +235,15 @@ def test_rows_do_not_depend_on_the_size_of_the_batches(fitted: Fitted) -> None:
     assert pa.Table.from_batches(batches).equals(whole)
 
 
+def test_rows_do_not_depend_on_the_number_of_threads_nor_on_their_encoding(fitted: Fitted) -> None:
+    n_rows = 3 * BLOCK_ROWS + 11
+    whole = sampled(fitted.synthesizer, n_rows, random_state=2)
+    assert sampled(fitted.synthesizer, n_rows, random_state=2, workers=3).equals(whole)
+    encoded = list(fitted.synthesizer.sample_batches(n_rows, random_state=2, dictionaries=True))
+    assert pa.types.is_dictionary(encoded[0]["city"].type), "of few distinct texts"
+    assert pa.Table.from_batches(encoded).cast(whole.schema).equals(whole)
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_shards_are_disjoint_parts_of_the_same_whole(fitted: Fitted, count: int) -> None:
     n_rows = 3 * BLOCK_ROWS + 11
