@@ -3,10 +3,10 @@
 import json
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,12 @@ MODEL_FILE = "model.json"
 BLOCK_ROWS = 65_536  # rows that share one seed; part of the format: changing it changes what a seed gives
 
 OnEpoch = Callable[[int, float], None]  # (epoch from 0, validation loss: lower is better)
+
+
+class SampleBlock(Protocol):
+    """Draws rows `start` to `start + n_rows` of a sample from `rng` alone."""
+
+    def __call__(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch: ...
 
 
 def ignore_epoch(epoch: int, loss: float) -> None:
@@ -77,30 +83,45 @@ class Synthesizer(ABC):
         return {self.table.name: pa.Table.from_batches(batches)}
 
     def sample_batches(self, n_rows: int, *, batch_rows: int = BATCH_ROWS, random_state: int = 0,
-                       shard: tuple[int, int] = (0, 1), workers: int = 1,
-                       dictionaries: bool = False) -> Iterator[pa.RecordBatch]:  # fmt: skip
+                       shard: tuple[int, int] = (0, 1), workers: int = 1, dictionaries: bool = False,
+                       where: Mapping[str, Any] | None = None) -> Iterator[pa.RecordBatch]:  # fmt: skip
         """The same `n_rows` rows in constant memory, at most `batch_rows` at a time (at least one batch, maybe empty).
 
         `shard=(i, n)` gives the i-th of n disjoint parts, whose concatenation is the whole. Rows depend on
         `random_state` and `n_rows` alone, not on `batch_rows`, the sharding, or `workers`: threads that sample ahead of
         whoever takes the rows. `dictionaries`: texts of few distinct values come dictionary-encoded, which is quicker to
-        make and to write.
+        make and to write. `where`: only rows of these values (see `conditional`), without rejection.
         """
-        n_blocks = -(-n_rows // BLOCK_ROWS)
-        index, count = shard
-        blocks = range(n_blocks * index // count, n_blocks * (index + 1) // count)
+        sample_block = self._sample_block if not where else self.conditional(where)
+        blocks = _blocks(n_rows, shard)
         if not blocks:
-            nothing = self._sample_block(0, start=0, rng=_rng(random_state, 0))
+            nothing = sample_block(0, start=0, rng=_rng(random_state, 0))
             yield nothing if dictionaries else without_dictionaries(nothing)
 
         def sample(block: int) -> pa.RecordBatch:
             start = block * BLOCK_ROWS
-            rows = self._sample_block(min(BLOCK_ROWS, n_rows - start), start=start, rng=_rng(random_state, block))
+            rows = sample_block(min(BLOCK_ROWS, n_rows - start), start=start, rng=_rng(random_state, block))
             return rows if dictionaries else without_dictionaries(rows)
 
         for rows in map(sample, blocks) if workers == 1 else _ahead(sample, blocks, workers):
             for offset in range(0, rows.num_rows, batch_rows):
                 yield rows.slice(offset, batch_rows)
+
+    def sample_conditional(self, n_rows: int, where: Mapping[str, Any], *, random_state: int = 0) -> Frames:
+        """`n_rows` rows in memory that all have the values of `where`; see `conditional`."""
+        batches = list(self.sample_batches(n_rows, random_state=random_state, where=where))
+        return {self.table.name: pa.Table.from_batches(batches)}
+
+    def conditional(self, where: Mapping[str, Any]) -> "SampleBlock":
+        """What draws rows that all have the values of `where`, distributed as the model's rows that do; no row is drawn
+        and thrown away.
+
+        `where`: column -> a value, a list of values, `{"min": a, "max": b}` (both included, either may be missing), or
+        None for null. Raises ConfigurationError for what cannot be asked for, ModelError for what the model cannot do.
+        """
+        raise ModelError(
+            f"a {self.name} cannot draw rows of given values; the candidates bayesian_network and gaussian_copula can"
+        )
 
     def save(self, folder: Path) -> None:
         """Write the model as JSON and npz/safetensors; loads on another machine, GPU or not."""
@@ -157,6 +178,18 @@ class Synthesizer(ABC):
     def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None: ...
 
 
+def rows_of_shard(n_rows: int, shard: tuple[int, int]) -> range:
+    """The rows of the whole that the i-th of n parts holds."""
+    blocks = _blocks(n_rows, shard)
+    return range(min(blocks.start * BLOCK_ROWS, n_rows), min(blocks.stop * BLOCK_ROWS, n_rows))
+
+
+def _blocks(n_rows: int, shard: tuple[int, int]) -> range:
+    n_blocks = -(-n_rows // BLOCK_ROWS)
+    index, count = shard
+    return range(n_blocks * index // count, n_blocks * (index + 1) // count)
+
+
 def _rng(random_state: int, block: int) -> np.random.Generator:
     """The random numbers of one block; SFC64 is the quickest of NumPy's generators."""
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(random_state, spawn_key=(block,))))
@@ -168,7 +201,10 @@ def _ahead(sample: Callable[[int], pa.RecordBatch], blocks: range, workers: int)
     Each thread multiplies matrices by itself: further threads beneath it would only stand in each other's way.
     """
     waiting: deque[Future[pa.RecordBatch]] = deque()
-    with threadpool_limits(limits=1), ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as threads:
+    with (
+        threadpool_limits(limits=1),
+        ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as threads,
+    ):
         try:
             for block in blocks:
                 waiting.append(threads.submit(sample, block))

@@ -1,9 +1,9 @@
 """Gaussian copula: a distribution per column, and the correlation of their normal scores."""
 
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,10 +15,10 @@ from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.random_numbers import normal_scores
 from hazy_pipeline.encode.stream import RowSample
-from hazy_pipeline.encode.table import TableEncoder, without_dictionaries
+from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ModelError
 from hazy_pipeline.search_spaces import GaussianCopulaSpace, Hyperparameters
-from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, Synthesizer
+from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.gaussian_copula_condition import Condition, conditional_scores
 from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
     CovarianceOfScores,
@@ -36,7 +36,7 @@ from hazy_pipeline.synthesizers.gaussian_copula_marginal import (
     continuous_cells,
 )
 from hazy_pipeline.synthesizers.gaussian_copula_order import choose_orders, rows_for_ordering
-from hazy_pipeline.tables import Frames, Tables
+from hazy_pipeline.tables import Tables
 
 ARRAYS_FILE = "copula.npz"
 SAMPLE_ROWS = 500_000
@@ -76,6 +76,10 @@ class Marginal:
         """Normal scores within `Z_END` of zero, shape (n,) -> encoded values."""
         values = self._lookup(scores)
         return values if self.grouping is None else self.grouping.restore_shared(values, rng)
+
+    def decode_any(self, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[Any]:
+        """`decode` of scores of any size and precision."""
+        return self.decode(np.clip(scores, -Z_END, Z_END).astype(np.float32), rng)
 
     @cached_property
     def _lookup(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
@@ -226,29 +230,24 @@ class GaussianCopula(Synthesizer):
         encoded = {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
         return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
 
-    def sample_conditional(self, n_rows: int, where: dict[str, Any], *, random_state: int = 0) -> Frames:
-        """`n_rows` rows that have the values of `where` (column -> value; None for null), without rejection.
+    def conditional(self, where: Mapping[str, Any]) -> SampleBlock:
+        """See `Synthesizer.conditional`.
 
-        Values inside a stretch fix the column's normal score; categories, nulls and values that stand out only say in
-        which cell it lies, and are drawn there. The rest follows from the conditional normal distribution. Raises
-        ModelError for columns that are not modelled and for values that the model does not know.
+        Values inside a stretch fix the column's normal score; ranges, categories, nulls and values that stand out only
+        say between which scores it lies, and are drawn there. The rest follows from the conditional normal distribution.
+        Raises ModelError for columns that are not modelled and for values that the model does not know.
         """
         conditions = {self._index(name): self._condition(self._index(name), value) for name, value in where.items()}
-        batches = []
-        for block, start in enumerate(range(0, max(n_rows, 1), BLOCK_ROWS)):
-            rng = np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(block,)))
-            size = min(BLOCK_ROWS, n_rows - start)
-            scores = conditional_scores(self.correlation_, conditions, size, rng)
+
+        def sample(n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+            scores = conditional_scores(self.correlation_, conditions, n_rows, rng)
             encoded = {}
             for i, (marginal, z) in enumerate(zip(self.marginals_, scores, strict=True)):
-                if i in conditions:
-                    encoded[marginal.encoder.name] = np.repeat(conditions[i].encoded, size)
-                else:
-                    inside = np.clip(z, -Z_END, Z_END).astype(np.float32)
-                    encoded[marginal.encoder.name] = marginal.decode(inside, rng)
-            rows = self.encoder_.inverse_transform(encoded, n_rows=size, start=start, rng=rng)
-            batches.append(without_dictionaries(rows))
-        return {self.table.name: pa.Table.from_batches(batches)}
+                decode = partial(marginal.decode_any, rng=rng)
+                encoded[marginal.encoder.name] = conditions[i].values(z, decode) if i in conditions else decode(z)
+            return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
+
+        return sample
 
     def _index(self, name: str) -> int:
         names = [marginal.encoder.name for marginal in self.marginals_]

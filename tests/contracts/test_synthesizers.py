@@ -244,6 +244,21 @@ def test_rows_do_not_depend_on_the_number_of_threads_nor_on_their_encoding(fitte
     assert pa.Table.from_batches(encoded).cast(whole.schema).equals(whole)
 
 
+def test_rows_of_given_values_are_drawn_without_rejection_or_refused_clearly(fitted: Fitted) -> None:
+    where = {"city": ["Wien", None], "age": {"min": 30, "max": 50}, "active": True}
+    if type(fitted.synthesizer).conditional is Synthesizer.conditional:
+        with pytest.raises(ModelError, match="bayesian_network"):
+            sampled(fitted.synthesizer, 10, where=where)
+        return
+    rows = sampled(fitted.synthesizer, BLOCK_ROWS + 10, random_state=2, where=where)
+    assert rows.schema.equals(fitted.rows.schema)
+    assert set(rows["city"].unique().to_pylist()) == {"Wien", None}
+    assert rows["age"].null_count == 0
+    assert pc.min_max(rows["age"]).as_py() == {"min": 30, "max": 50}
+    assert rows["active"].unique().to_pylist() == [True]
+    assert sampled(fitted.synthesizer, BLOCK_ROWS + 10, random_state=2, where=where, workers=2).equals(rows)
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_shards_are_disjoint_parts_of_the_same_whole(fitted: Fitted, count: int) -> None:
     n_rows = 3 * BLOCK_ROWS + 11

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hazy_pipeline.encode.arrays import Integers
+from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.encode.random_numbers import random_words
-
 
 NARROW = 256
 
@@ -30,33 +29,18 @@ class AliasTables:
         `probabilities`: shape (contexts, values), at most 65,536 values.
         """
         n, k = probabilities.shape
-        mass = probabilities.astype(np.float64)
-        total = mass.sum(axis=1, keepdims=True)
-        mass = np.where(total > 0, mass / np.where(total > 0, total, 1.0) * k, 1.0)
-        accept, other = np.ones((n, k)), np.tile(np.arange(k), (n, 1))
-        light = mass < 1.0
-        heavy = np.argsort(light, axis=1, kind="stable")  # heavy values first
-        queue = np.argsort(~light, axis=1, kind="stable")  # light values first; heavy ones join as they grow light
-        end = light.sum(axis=1)
-        n_heavy, next_heavy, head = k - end, np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-        active = np.flatnonzero((end > 0) & (n_heavy > 0))
-        while len(active):
-            giver, taker = heavy[active, next_heavy[active]], queue[active, head[active]]
-            accept[active, taker], other[active, taker] = mass[active, taker], giver
-            mass[active, giver] -= 1.0 - mass[active, taker]
-            head[active] += 1
-            spent = active[mass[active, giver] < 1.0]
-            queue[spent, end[spent]] = heavy[spent, next_heavy[spent]]
-            end[spent] += 1
-            next_heavy[spent] += 1
-            active = active[(head[active] < end[active]) & (next_heavy[active] < n_heavy[active])]
-        other = np.where(accept < 1.0, other, np.arange(k))  # so that a certain value needs no certain comparison
-        further = other - np.arange(k)
+        total = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
+        mass = np.where(total > 0, probabilities * (k / np.where(total > 0, total, 1.0)), 1.0)
+        accept, other = _paired(mass)
+        own = np.tile(np.arange(k), n)
+        further = np.where(
+            accept < 1.0, other - own, 0
+        )  # none where the value is certain, whatever the comparison says
         if k <= NARROW:
             threshold = np.minimum(np.rint(accept * 2.0**24), 2.0**24 - 1).astype(np.uint32)
-            return cls((threshold << np.uint32(8) | further.astype(np.uint8)).ravel(), k)
+            return cls(threshold << np.uint32(8) | further.astype(np.uint8), k)
         wide = np.minimum(np.rint(accept * 2.0**32), 2.0**32 - 1).astype(np.uint64)
-        return cls((wide << np.uint64(32) | further.astype(np.uint16)).ravel(), k)
+        return cls(wide << np.uint64(32) | further.astype(np.uint16), k)
 
     def draw(self, context: Integers, rng: np.random.Generator) -> Integers:
         """One value per row; `context`: shape (n,)."""
@@ -80,3 +64,45 @@ class AliasTables:
         value *= instead
         value += slot.astype(value.dtype)
         return value.astype(np.int64)
+
+
+def _paired(mass: Floats) -> tuple[Floats, Integers]:
+    """Fill up every light value from a heavy one: how much of each value's unit is its own, and who has the rest.
+
+    `mass`: shape (contexts, values), the values of a context add up to their number. Returns two arrays of its size, flat.
+    """
+    n, k = mass.shape
+    light = mass < 1.0
+    mass = mass.ravel()
+    accept, other = np.ones(n * k), np.tile(np.arange(k), n)
+    heavy, queue = _ranked(~light), _ranked(light)  # light values in line; heavy ones join as they grow light
+    end = light.sum(axis=1)
+    start = np.flatnonzero((end > 0) & (end < k)) * k  # where the contexts at work begin
+    last_heavy, end = start + k - end[start // k], start + end[start // k]
+    next_heavy, head = start.copy(), start.copy()
+    while len(start):
+        giver, taker = heavy[next_heavy], queue[head]
+        at_giver, at_taker = start + giver, start + taker
+        own = mass[at_taker]
+        accept[at_taker], other[at_taker] = own, giver
+        left = mass[at_giver] - (1.0 - own)
+        mass[at_giver] = left
+        spent = left < 1.0
+        queue[end[spent]] = giver[spent]
+        head = head + 1
+        end = end + spent
+        next_heavy = next_heavy + spent
+        going = (head < end) & (next_heavy < last_heavy)
+        if not going.all():
+            start, head, end, next_heavy, last_heavy = (a[going] for a in (start, head, end, next_heavy, last_heavy))
+    return accept, other
+
+
+def _ranked(first: Mask) -> Integers:
+    """Per context its values, those marked first before the others, in their own order; flat."""
+    n, k = first.shape
+    rank = np.cumsum(first, axis=1) - 1
+    place = np.where(first, rank, np.arange(k) + rank[:, -1:] - rank)
+    ranked = np.empty(n * k, dtype=np.int64)
+    ranked[(place + np.arange(n)[:, None] * k).ravel()] = np.tile(np.arange(k), n)
+    return ranked

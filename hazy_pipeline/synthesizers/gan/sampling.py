@@ -5,6 +5,7 @@ compared as whole vectors.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Sampler:
         self._add(weights["head.weight"][cells], weights["head.bias"][cells])  # without the cells that only pad
         self.width = self.dense[0].shape[0]
         ends = np.cumsum((layout.n_places, *layout.sizes))
-        self.blocks = [slice(int(begin), int(end)) for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+        self.blocks = [slice(int(begin), int(end)) for begin, end in pairwise(ends)]
         self.first_place = np.cumsum((0, *layout.modes))[:-1]
         chances = [np.asarray(each, dtype=np.float64) / max(1, each.sum()) for each in frequencies]
         self.conditions = AliasTables.build(np.concatenate(chances)[None]) if chances else None
@@ -125,7 +126,9 @@ def _draw_states(odds: Floats | None, logits: Floats, draws: Floats) -> NDArray[
         odds = np.exp(logits - logits.max(axis=0))
         _cumulate(odds)
     passed = odds[:-1] <= draws * odds[-1]
-    states: NDArray[Any] = np.add.reduce(passed.view(np.uint8), axis=0, dtype=np.uint8 if len(odds) <= 256 else np.int32)
+    states: NDArray[Any] = np.add.reduce(
+        passed.view(np.uint8), axis=0, dtype=np.uint8 if len(odds) <= 256 else np.int32
+    )
     return states
 
 

@@ -61,7 +61,9 @@ def test_dictionary_encoded_texts_are_plain_texts_to_readers(tmp_path: Path) -> 
     plain = pa.table([pa.array(["x", None, "ü"]), pa.array(["x", "", None], pa.large_string()), pa.array([b"1", b"2", None]),
                       moments], names=list(kinds))  # fmt: skip
     table = TableSchema(name="t", columns=tuple(Column(name=name, storage=str(kind)) for name, kind in kinds.items()))
-    encoded = plain.set_column(0, "a", plain["a"].dictionary_encode()).set_column(1, "b", plain["b"].dictionary_encode())
+    encoded = plain.set_column(0, "a", plain["a"].dictionary_encode()).set_column(
+        1, "b", plain["b"].dictionary_encode()
+    )
     for parts in ([encoded, encoded], [plain, encoded], [encoded, plain]):
         for suffix in ("parquet", "csv"):
             write_output((part.to_batches()[0] for part in parts), table, to=str(tmp_path / f"rows.{suffix}"))
