@@ -40,6 +40,14 @@ with DAG(
             "champion", type="string", pattern=r"^([A-Za-z][\w.-]*|\d+)$", title="Version", section="More",
             description="An alias or a version number", examples=["champion", "challenger", "previous"],
         ),
+        "where": Param(
+            None, type=["null", "string"], title="Conditions", section="More",
+            description="Only rows of these values: age>=30, city=Wien|Graz, income=null",
+        ),
+        "shard": Param(
+            None, type=["null", "string"], pattern=r"^\s*\d+\s*/\s*\d+\s*$", title="Part", section="More",
+            description="2/5 writes the second of five parts, for several machines to share the work. Empty: all rows",
+        ),
         "seed": Param(0, type="integer", minimum=0, maximum=2**32 - 1, title="Seed", section="More"),
     },
 ) as dag:  # fmt: skip
@@ -58,13 +66,15 @@ with DAG(
         if not to and not asked["connection"]:
             folder = settings.home() / "generated"
             folder.mkdir(parents=True, exist_ok=True)
-            to = str(folder / f"{asked['generator']}-{asked['rows']}.csv")
+            part = f"-{asked['shard'].replace('/', '-of-').replace(' ', '')}" if asked["shard"] else ""
+            to = str(folder / f"{asked['generator']}-{asked['rows']}{part}.csv")
         with clear_errors():
             from hazy_pipeline.generate import generate as generate_rows
 
             return generate_rows(
                 asked["generator"], rows=asked["rows"], to=to, alias=asked["alias"], connection=asked["connection"] or None,
-                table=asked["table"] or None, seed=asked["seed"], secrets=airflow_secrets,
+                table=asked["table"] or None, seed=asked["seed"], where=asked["where"] or None,
+                shard=asked["shard"] or None, secrets=airflow_secrets,
             )  # fmt: skip
 
     generate()

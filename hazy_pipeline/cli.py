@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from hazy_pipeline import settings
 from hazy_pipeline.config import load_config
@@ -35,6 +46,14 @@ def main() -> None:
         place = f"{error.filename}: {error.strerror}"
         Console(stderr=True).print(f"[bold red]Error:[/] {_escape(place)}; check the path", highlight=False)
         sys.exit(1)
+
+
+class _RowSpeed(ProgressColumn):
+    """Rows per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} rows/s" if speed else "")
 
 
 @app.command()
@@ -106,19 +125,25 @@ def generate(
     connection: Annotated[str | None, typer.Option(help="Connection id of a database, in place of --to")] = None,
     table: Annotated[str | None, typer.Option(help="Table to write, where the destination is a database")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same rows")] = 0,
+    where: Annotated[
+        str | None, typer.Option(help="Only rows of these values: 'age>=30, city=Wien|Graz, income=null'")
+    ] = None,
+    shard: Annotated[str | None, typer.Option(help="2/5: only the second of five parts of the rows")] = None,
 ) -> None:
     """Write synthetic rows drawn from a registered Generator."""
     from hazy_pipeline.generate import generate as generate_rows
+    from hazy_pipeline.generate import parse_shard
+    from hazy_pipeline.synthesizers.base import rows_of_shard
 
     if (to is None) == (connection is None):
         raise ConfigurationError("give either --to or --connection")
     name, _, alias = generator.partition("@")
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    ) as bar:
-        task = bar.add_task("rows", total=rows)
+    total = len(rows_of_shard(rows, parse_shard(shard)))
+    with Progress(BarColumn(), TextColumn("{task.completed:,.0f} of {task.total:,.0f} rows"), _RowSpeed(),
+                  TimeRemainingColumn(), TextColumn("left"), console=console) as bar:  # fmt: skip
+        task = bar.add_task("rows", total=total)
         found = generate_rows(name, rows=rows, to=to, alias=alias or "champion", connection=connection, table=table, seed=seed,
-                              on_rows=lambda n: bar.advance(task, n))  # fmt: skip
+                              where=where, shard=shard, on_rows=lambda n: bar.advance(task, n))  # fmt: skip
     speed = f", {found['rows'] / found['seconds']:,.0f} rows/s" if found["seconds"] > 0 else ""
     console.print(f"{found['rows']:,} rows of {name} version {found['version']} ({found['algorithm']}) -> "
                   f"{found['location']} in {found['seconds']:.1f} s{speed}", highlight=False)  # fmt: skip

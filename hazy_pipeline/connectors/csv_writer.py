@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+ROWS_AT_ONCE = 8_192  # of which Arrow makes text; more is slower again, for the cache
 _UNITS = ("s", "ms", "us", "ns")
 
 
@@ -43,7 +44,7 @@ class CsvWriter:
     def _open(self, schema: pa.Schema) -> None:
         if self._writer is not None:
             self._writer.close()
-        options = pa.csv.WriteOptions(include_header=self._written is None)
+        options = pa.csv.WriteOptions(include_header=self._written is None, batch_size=ROWS_AT_ONCE)
         self._writer, self._written = pa.csv.CSVWriter(self._sink, schema, write_options=options), schema
 
 

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO, Protocol
 import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from hazy_pipeline.connectors.csv_writer import CsvWriter
 from hazy_pipeline.connectors.listing import reason, shown, store_errors
+from hazy_pipeline.connectors.parquet_writer import ParquetWriter
 from hazy_pipeline.connectors.secrets import Secrets, fill_placeholders, storage_options
 from hazy_pipeline.errors import ConfigurationError, DataError, SourceError
 from hazy_pipeline.schema import TableSchema
@@ -33,17 +33,23 @@ def write(
         raise ConfigurationError(
             "output: no place is named; give `to` (a file path or URL) or `connection` (a database)"
         )
-    rows = (conforming(batch, table) for batch in batches)
     if to is None or to.partition("://")[0].partition("+")[0].lower() in _DATABASES:
         from hazy_pipeline.connectors.write_sql import write_table
 
+        rows = (conforming(batch, table) for batch in batches)
         return write_table(rows, table, url=to, connection=connection if to is None else None,
                            destination=destination_table or table.name, secrets=secrets)  # fmt: skip
-    return _write_file(rows, arrow_schema(table), fill_placeholders(to), storage_options(connection, secrets))
+    place = fill_placeholders(to)
+    keep = place.lower().endswith(".parquet")
+    rows = (conforming(batch, table, keep_dictionaries=keep) for batch in batches)
+    return _write_file(rows, arrow_schema(table), place, storage_options(connection, secrets))
 
 
-def conforming(batch: pa.RecordBatch, table: TableSchema) -> pa.RecordBatch:
-    """The batch with the table's columns in its order and of its types; DataError naming the column otherwise."""
+def conforming(batch: pa.RecordBatch, table: TableSchema, *, keep_dictionaries: bool = False) -> pa.RecordBatch:
+    """The batch with the table's columns in its order and of its types; DataError naming the column otherwise.
+
+    `keep_dictionaries`: columns that are dictionaries of the type may stay so.
+    """
     schema = arrow_schema(table)
     if batch.schema.names != schema.names:
         raise DataError(f"table {table.name!r}: expected columns {schema.names}, got {batch.schema.names}")
@@ -51,6 +57,9 @@ def conforming(batch: pa.RecordBatch, table: TableSchema) -> pa.RecordBatch:
     for field in schema:
         column = batch.column(field.name)
         if pa.types.is_dictionary(column.type):
+            if keep_dictionaries and column.type.value_type == field.type:
+                columns.append(column)
+                continue
             column = column.dictionary_decode()
         try:
             columns.append(column if column.type == field.type else pc.cast(column, field.type))
@@ -94,7 +103,7 @@ class _Writer(Protocol):
 @contextmanager
 def _writer(sink: BinaryIO, schema: pa.Schema, path: str) -> Iterator[_Writer]:
     if path.lower().endswith(".parquet"):
-        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        with ParquetWriter(sink, schema) as writer:
             yield writer
     elif path.lower().endswith(".gz"):
         # Level 6 is three times as fast as Arrow's 9 for a few per cent; no name and time, so same rows, same bytes.

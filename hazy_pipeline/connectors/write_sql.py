@@ -18,6 +18,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import DDLCompiler
 from sqlalchemy.sql.ddl import ExecutableDDLElement
 
+from hazy_pipeline.connectors.csv_writer import ROWS_AT_ONCE
 from hazy_pipeline.connectors.database import Database
 from hazy_pipeline.connectors.secrets import Secrets
 from hazy_pipeline.errors import ConfigurationError
@@ -131,7 +132,7 @@ def _fill_by_copy(connection: Connection, staging: sa.Table, batches: Iterator[p
         psycopg_sql.Identifier(*names),
         psycopg_sql.SQL(", ").join(psycopg_sql.Identifier(c.name) for c in staging.columns),
     )
-    options = pa.csv.WriteOptions(include_header=False)
+    options = pa.csv.WriteOptions(include_header=False, batch_size=ROWS_AT_ONCE)
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         for batch in batches:

@@ -87,13 +87,14 @@ def to_floats(array: pa.Array) -> Floats:
     return values
 
 
-def from_floats(values: Floats, decimals: int | None, storage: pa.DataType) -> pa.Array:
-    """Floats, NaN for null, as float, long-decimal or text storage; text has `decimals` digits after the point."""
+def from_floats(values: Floats, nulls: Mask | None, decimals: int | None, storage: pa.DataType) -> pa.Array:
+    """Floats, null where `nulls` says so, as float, long-decimal or text storage; text has `decimals` digits after the
+    point."""
     if pa.types.is_float16(storage):
-        return pa.array(values.astype(np.float16), mask=np.isnan(values))
+        return pa.array(values.astype(np.float16), mask=nulls)
     if pa.types.is_float32(storage):
         values = values.astype(np.float32)
-    array = pa.array(values, from_pandas=True)
+    array = pa.array(values, mask=nulls)
     if pa.types.is_string(storage) or pa.types.is_large_string(storage):
         if decimals is not None and np.all(~(np.abs(values) >= 1e18)):
             array = array.cast(pa.decimal128(38, max(decimals, 0)))

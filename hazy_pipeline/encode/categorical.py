@@ -69,8 +69,11 @@ class DiscreteEncoder(ColumnEncoder):
         return bool(pc.all(pc.is_in(without_nan(array), value_set=self._comparable)).as_py())
 
     def inverse_transform(self, codes: NDArray[Any], rng: np.random.Generator) -> pa.Array:
-        """Codes, shape (n,) -> storage type; rare values are drawn from the kept categories by frequency."""
-        indices = np.asarray(codes).astype(np.int32, copy=False)
+        """Codes, shape (n,), of any integer type -> the storage type, or a dictionary of it where that is text or binary.
+
+        Rare values are drawn from the kept categories by frequency.
+        """
+        indices = np.asarray(codes)
         if self.rare_code is not None:
             rare = np.flatnonzero(indices == self.rare_code)
             if len(rare):
@@ -81,7 +84,10 @@ class DiscreteEncoder(ColumnEncoder):
             nulls = indices == self.null_code
             if not nulls.any():
                 nulls = None
-        return self.categories.take(pa.array(indices, mask=nulls))
+        places = pa.array(indices, mask=nulls)
+        if has_texts(self.categories.type):
+            return pa.DictionaryArray.from_arrays(places, self.categories, safe=False)
+        return self.categories.take(places)
 
     @cached_property
     def _comparable(self) -> pa.Array:
@@ -105,9 +111,19 @@ class DiscreteEncoder(ColumnEncoder):
         return encoder
 
 
+def has_texts(storage: pa.DataType) -> bool:
+    """Whether values of that type are of no fixed width, so that a dictionary of them is quicker to make and write."""
+    return bool(pa.types.is_large_binary(storage) or pa.types.is_binary(storage)
+                or pa.types.is_string(storage) or pa.types.is_large_string(storage))  # fmt: skip
+
+
 def draw(weights: NDArray[Any], n: int, rng: np.random.Generator) -> Codes:
     """`n` indices, index i with probability proportional to `weights[i]`, int32."""
-    cumulative = np.cumsum(weights, dtype=np.float64)
+    return draw_cumulated(np.cumsum(weights, dtype=np.float64), n, rng)
+
+
+def draw_cumulated(cumulative: NDArray[np.float64], n: int, rng: np.random.Generator) -> Codes:
+    """`draw` of weights that are summed up already."""
     drawn = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
     indices: Codes = np.minimum(drawn, len(cumulative) - 1).astype(np.int32)
     return indices
@@ -251,24 +267,37 @@ class CategoryGrouping:
         groups: Codes = self.group_of[codes]
         return groups
 
-    def restore(self, groups: NDArray[Any], rng: np.random.Generator) -> Codes:
-        """Groups, shape (n,) -> codes; members of the shared group are drawn by frequency."""
-        members, weights, first = self._shared
-        codes: Codes = first[groups]
-        if len(members):
-            shared = np.flatnonzero(groups == self.n_groups - 1)
-            codes[shared] = members[draw(weights, len(shared), rng)]
+    def restore(self, groups: NDArray[Any], rng: np.random.Generator, of: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Groups, shape (n,) -> codes; members of the shared group are drawn by frequency. The narrowest integer type.
+
+        `of`: `groups` are places in this array of groups instead of groups.
+        """
+        first = self.code_per_group
+        return self.restore_shared((first if of is None else first[of]).take(groups), rng)
+
+    def restore_shared(self, codes: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """`codes` of `code_per_group`, where the shared group's members are drawn by frequency; in place."""
+        shared, cumulative = self._shared
+        if len(shared):
+            among = np.flatnonzero(codes == shared[0])
+            codes[among] = shared.take(draw_cumulated(cumulative, len(among), rng))
         return codes
 
     @cached_property
-    def _shared(self) -> tuple[Codes, Integers, Codes]:
-        """Members of the shared group (none where every code stands alone), their weights, and a code per group."""
-        first = np.zeros(self.n_groups, dtype=np.int32)
-        first[self.group_of[::-1]] = np.arange(len(self.group_of), dtype=np.int32)[::-1]
+    def code_per_group(self) -> NDArray[Any]:
+        """The first code of each group, shape (n_groups,), in the narrowest integer type that holds every code."""
+        narrow = np.min_scalar_type(max(len(self.counts) - 1, 0))
+        first = np.zeros(self.n_groups, dtype=narrow)
+        first[self.group_of[::-1]] = np.arange(len(self.group_of), dtype=narrow)[::-1]
+        return first
+
+    @cached_property
+    def _shared(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """The shared group's members (none where every code stands alone) and their weights, cumulated."""
         if len(self.counts) == self.n_groups:
-            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int64), first
-        members = np.flatnonzero(self.group_of == self.n_groups - 1).astype(np.int32)
-        return members, np.maximum(self.counts[members], 1), first
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        members = np.flatnonzero(self.group_of == self.n_groups - 1)
+        return members, np.cumsum(np.maximum(self.counts[members], 1), dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
         return {"counts": self.counts.tolist(), "group_of": self.group_of.tolist()}

@@ -56,6 +56,8 @@ class ExactScale:
 
     def decode(self, values: Floats) -> Integers:
         """float64, no NaN, at or near the range of `low` and `high` -> int64 within it."""
+        if self._is_plain:
+            return np.clip(np.rint(values), self.low, self.high).astype(np.int64)
         steps = np.rint(values if self.scale == 1 else values * self.scale)
         if self.offset == 0:
             # The largest floats that int64 holds; what lies beyond would wrap around.
@@ -67,6 +69,11 @@ class ExactScale:
             integers = (distance + np.uint64(self.offset % (1 << 64))).view(np.int64)
         within: Integers = np.clip(integers, self.low, self.high)
         return within
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether a value is its integer, and float64 holds all of them."""
+        return self.offset == 0 and self.step == 1 and self.scale == 1 and max(abs(self.low), abs(self.high)) <= EXACT
 
     def to_arrow(self, values: Floats, nulls: Mask | None, storage: pa.DataType) -> pa.Array:
         """Decoded values in the storage type, null where `nulls` says so."""

@@ -53,17 +53,27 @@ class ContinuousEncoder(ColumnEncoder):
         """Any reals, NaN for null, shape (n,) -> storage type, at the source's precision, inside the protected range."""
         if self.null_share >= 1:
             return pa.nulls(len(values), self.arrow_type)
-        values = np.clip(round_to(np.asarray(values, dtype=np.float64), self.decimals), self.low, self.high)
+        values = self._rounded(np.asarray(values, dtype=np.float64))
+        nulls: Mask | None = None
+        if len(values) and np.isnan(values.min()):  # which is NaN if any is
+            nulls = np.isnan(values)
         if self.exact is None:
-            return from_floats(values, self.decimals, self.arrow_type)
-        nulls: Mask | None = np.isnan(values)
-        if nulls is not None and nulls.any():
+            return from_floats(values, nulls, self.decimals, self.arrow_type)
+        if nulls is not None:
             values = np.where(nulls, self.low, values)
-        else:
-            nulls = None
         if self.text_dates is not None:
             return self.text_dates.render(self.exact.decode(values), nulls, self.arrow_type)
         return self.exact.to_arrow(values, nulls, self.arrow_type)
+
+    def _rounded(self, values: Floats) -> Floats:
+        """A copy at the source's precision, inside the protected range."""
+        if self.decimals is not None and max(abs(self.low), abs(self.high)) >= 2.0**52 / 10.0 ** max(self.decimals, 0):
+            return np.clip(round_to(values, self.decimals), self.low, self.high)
+        # The ends have no more decimals than values may have, so rounding what lies between them stays between them.
+        clipped: Floats = np.clip(values, self.low, self.high)
+        if self.decimals == 0:
+            return np.rint(clipped, out=clipped)
+        return clipped if self.decimals is None else np.round(clipped, self.decimals, out=clipped)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -97,6 +97,7 @@ class TableEncoder:
         """Rows `start` to `start + n_rows` in the source's columns, order and types; unmodelled columns made anew.
 
         `encoded`: shape (n_rows,) each; continuous values may be any reals (or NaN for null), codes any valid ones.
+        Texts of discrete columns come dictionary-encoded; `without_dictionaries` gives the source's own types.
         """
         arrays = []
         for encoder in self.columns:
@@ -106,7 +107,8 @@ class TableEncoder:
                 arrays.append(encoder.inverse_transform(encoded[encoder.name], rng))
             elif isinstance(encoder, GeneratedEncoder):
                 arrays.append(encoder.generate(n_rows, start=start, rng=rng))
-        return pa.record_batch(arrays, schema=self._arrow_schema)
+        fields = zip(self._arrow_schema, arrays, strict=True)
+        return pa.record_batch(arrays, schema=pa.schema([field.with_type(array.type) for field, array in fields]))
 
     @cached_property
     def _arrow_schema(self) -> pa.Schema:
@@ -123,6 +125,16 @@ class TableEncoder:
         by_encoding = {encoder.encoding: encoder for encoder in _ENCODERS}
         columns = tuple(by_encoding[column["encoding"]].from_json(column) for column in state["columns"])
         return cls(TableSchema.model_validate(state["table"]), columns)
+
+
+def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows with every dictionary-encoded column in its plain type."""
+    encoded = [pa.types.is_dictionary(kind) for kind in batch.schema.types]
+    if not any(encoded):
+        return batch
+    arrays = [c.dictionary_decode() if e else c for c, e in zip(batch.columns, encoded, strict=True)]
+    fields = zip(batch.schema, arrays, strict=True)
+    return pa.record_batch(arrays, schema=pa.schema([field.with_type(array.type) for field, array in fields]))
 
 
 def _fitter(table: str, column: Column, min_rows: int, text: str) -> ColumnFitter:

@@ -3,14 +3,16 @@
 import json
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
+from hazy_pipeline.encode.table import without_dictionaries
 from hazy_pipeline.errors import ModelError
 from hazy_pipeline.schema import DatasetSchema, TableSchema
 from hazy_pipeline.search_spaces import Hyperparameters, Value
@@ -20,6 +22,12 @@ MODEL_FILE = "model.json"
 BLOCK_ROWS = 65_536  # rows that share one seed; part of the format: changing it changes what a seed gives
 
 OnEpoch = Callable[[int, float], None]  # (epoch from 0, validation loss: lower is better)
+
+
+class SampleBlock(Protocol):
+    """Draws rows `start` to `start + n_rows` of a sample from `rng` alone."""
+
+    def __call__(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch: ...
 
 
 def ignore_epoch(epoch: int, loss: float) -> None:
@@ -75,27 +83,45 @@ class Synthesizer(ABC):
         return {self.table.name: pa.Table.from_batches(batches)}
 
     def sample_batches(self, n_rows: int, *, batch_rows: int = BATCH_ROWS, random_state: int = 0,
-                       shard: tuple[int, int] = (0, 1), workers: int = 1) -> Iterator[pa.RecordBatch]:  # fmt: skip
+                       shard: tuple[int, int] = (0, 1), workers: int = 1, dictionaries: bool = False,
+                       where: Mapping[str, Any] | None = None) -> Iterator[pa.RecordBatch]:  # fmt: skip
         """The same `n_rows` rows in constant memory, at most `batch_rows` at a time (at least one batch, maybe empty).
 
         `shard=(i, n)` gives the i-th of n disjoint parts, whose concatenation is the whole. Rows depend on
         `random_state` and `n_rows` alone, not on `batch_rows`, the sharding, or `workers`: threads that sample ahead of
-        whoever takes the rows.
+        whoever takes the rows. `dictionaries`: texts of few distinct values come dictionary-encoded, which is quicker to
+        make and to write. `where`: only rows of these values (see `conditional`), without rejection.
         """
-        n_blocks = -(-n_rows // BLOCK_ROWS)
-        index, count = shard
-        blocks = range(n_blocks * index // count, n_blocks * (index + 1) // count)
+        sample_block = self._sample_block if not where else self.conditional(where)
+        blocks = _blocks(n_rows, shard)
         if not blocks:
-            yield self._sample_block(0, start=0, rng=np.random.default_rng(random_state))
+            nothing = sample_block(0, start=0, rng=_rng(random_state, 0))
+            yield nothing if dictionaries else without_dictionaries(nothing)
 
         def sample(block: int) -> pa.RecordBatch:
             start = block * BLOCK_ROWS
-            rng = np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(block,)))
-            return self._sample_block(min(BLOCK_ROWS, n_rows - start), start=start, rng=rng)
+            rows = sample_block(min(BLOCK_ROWS, n_rows - start), start=start, rng=_rng(random_state, block))
+            return rows if dictionaries else without_dictionaries(rows)
 
         for rows in map(sample, blocks) if workers == 1 else _ahead(sample, blocks, workers):
             for offset in range(0, rows.num_rows, batch_rows):
                 yield rows.slice(offset, batch_rows)
+
+    def sample_conditional(self, n_rows: int, where: Mapping[str, Any], *, random_state: int = 0) -> Frames:
+        """`n_rows` rows in memory that all have the values of `where`; see `conditional`."""
+        batches = list(self.sample_batches(n_rows, random_state=random_state, where=where))
+        return {self.table.name: pa.Table.from_batches(batches)}
+
+    def conditional(self, where: Mapping[str, Any]) -> "SampleBlock":
+        """What draws rows that all have the values of `where`, distributed as the model's rows that do; no row is drawn
+        and thrown away.
+
+        `where`: column -> a value, a list of values, `{"min": a, "max": b}` (both included, either may be missing), or
+        None for null. Raises ConfigurationError for what cannot be asked for, ModelError for what the model cannot do.
+        """
+        raise ModelError(
+            f"a {self.name} cannot draw rows of given values; the candidates bayesian_network and gaussian_copula can"
+        )
 
     def save(self, folder: Path) -> None:
         """Write the model as JSON and npz/safetensors; loads on another machine, GPU or not."""
@@ -141,7 +167,8 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
-        """Rows `start` to `start + n_rows` of the whole, drawn from `rng` alone; `n_rows` may be 0."""
+        """Rows `start` to `start + n_rows` of the whole, drawn from `rng` alone; `n_rows` may be 0. Texts may come
+        dictionary-encoded."""
 
     @abstractmethod
     def _save(self, folder: Path) -> dict[str, Any]:
@@ -151,10 +178,33 @@ class Synthesizer(ABC):
     def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None: ...
 
 
+def rows_of_shard(n_rows: int, shard: tuple[int, int]) -> range:
+    """The rows of the whole that the i-th of n parts holds."""
+    blocks = _blocks(n_rows, shard)
+    return range(min(blocks.start * BLOCK_ROWS, n_rows), min(blocks.stop * BLOCK_ROWS, n_rows))
+
+
+def _blocks(n_rows: int, shard: tuple[int, int]) -> range:
+    n_blocks = -(-n_rows // BLOCK_ROWS)
+    index, count = shard
+    return range(n_blocks * index // count, n_blocks * (index + 1) // count)
+
+
+def _rng(random_state: int, block: int) -> np.random.Generator:
+    """The random numbers of one block; SFC64 is the quickest of NumPy's generators."""
+    return np.random.Generator(np.random.SFC64(np.random.SeedSequence(random_state, spawn_key=(block,))))
+
+
 def _ahead(sample: Callable[[int], pa.RecordBatch], blocks: range, workers: int) -> Iterator[pa.RecordBatch]:
-    """`map(sample, blocks)` by threads, in order, with at most `workers + 1` blocks waiting in memory."""
+    """`map(sample, blocks)` by threads, in order, with at most `workers + 1` blocks waiting in memory.
+
+    Each thread multiplies matrices by itself: further threads beneath it would only stand in each other's way.
+    """
     waiting: deque[Future[pa.RecordBatch]] = deque()
-    with ThreadPoolExecutor(workers) as threads:
+    with (
+        threadpool_limits(limits=1),
+        ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as threads,
+    ):
         try:
             for block in blocks:
                 waiting.append(threads.submit(sample, block))

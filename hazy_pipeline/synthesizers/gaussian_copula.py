@@ -1,9 +1,9 @@
 """Gaussian copula: a distribution per column, and the correlation of their normal scores."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
+from hazy_pipeline.encode.random_numbers import normal_scores
 from hazy_pipeline.encode.stream import RowSample
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ModelError
 from hazy_pipeline.search_spaces import GaussianCopulaSpace, Hyperparameters
-from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, Synthesizer
+from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.gaussian_copula_condition import Condition, conditional_scores
 from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
     CovarianceOfScores,
@@ -26,14 +27,22 @@ from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
     nearest_correlation,
 )
 from hazy_pipeline.synthesizers.gaussian_copula_families import best_family
-from hazy_pipeline.synthesizers.gaussian_copula_marginal import Cells, ContinuousCells, DiscreteCells, continuous_cells
+from hazy_pipeline.synthesizers.gaussian_copula_lookup import Pieces, Steps
+from hazy_pipeline.synthesizers.gaussian_copula_marginal import (
+    Z_END,
+    Cells,
+    ContinuousCells,
+    DiscreteCells,
+    continuous_cells,
+)
 from hazy_pipeline.synthesizers.gaussian_copula_order import choose_orders, rows_for_ordering
-from hazy_pipeline.tables import Frames, Tables
+from hazy_pipeline.tables import Tables
 
 ARRAYS_FILE = "copula.npz"
 SAMPLE_ROWS = 500_000
 SAMPLE_CELLS = 8_000_000
 FEW_VALUES = 20  # a column with no more distinct values than these is no continuum to fit a distribution to
+ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
 SCORES_AT_ONCE = 8_000_000  # bounds the memory of sampling and fitting; part of the format
 
 Encoded = dict[str, NDArray[Any]]
@@ -63,13 +72,23 @@ class Marginal:
         assert isinstance(self.cells, ContinuousCells)
         return self.cells.locate(encoded)
 
-    def decode(self, z: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-        """Normal scores, shape (n,) -> encoded values."""
+    def decode(self, scores: NDArray[np.float32], rng: np.random.Generator) -> NDArray[Any]:
+        """Normal scores within `Z_END` of zero, shape (n,) -> encoded values."""
+        values = self._lookup(scores)
+        return values if self.grouping is None else self.grouping.restore_shared(values, rng)
+
+    def decode_any(self, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[Any]:
+        """`decode` of scores of any size and precision."""
+        return self.decode(np.clip(scores, -Z_END, Z_END).astype(np.float32), rng)
+
+    @cached_property
+    def _lookup(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+        """Normal scores to values, or to a code of their group."""
         if isinstance(self.cells, DiscreteCells):
             assert self.grouping is not None
-            return self.grouping.restore(self.cells.decode(z), rng)
+            return Steps.of(self.cells.edges[1:-1], self.grouping.code_per_group[self.cells.order])
         assert isinstance(self.cells, ContinuousCells)
-        return self.cells.decode(z)
+        return Pieces.of(self.cells) or self.cells.decode
 
 
 class GaussianCopula(Synthesizer):
@@ -201,37 +220,34 @@ class GaussianCopula(Synthesizer):
 
     def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
         n_columns = len(self.marginals_)
-        chunk = max(1, SCORES_AT_ONCE // max(n_columns, 1))
+        chunk = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // max(n_columns, 1)))
         parts: dict[str, list[NDArray[Any]]] = {marginal.encoder.name: [] for marginal in self.marginals_}
         for begin in range(0, max(n_rows, 1), chunk):
-            size = min(chunk, n_rows - begin)
-            scores = self._root @ rng.standard_normal((n_columns, size), dtype=np.float32)
+            scores = self._root @ normal_scores((n_columns, min(chunk, n_rows - begin)), rng)
+            np.clip(scores, -Z_END, Z_END, out=scores)
             for marginal, z in zip(self.marginals_, scores, strict=True):
                 parts[marginal.encoder.name].append(marginal.decode(z, rng))
         encoded = {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
         return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
 
-    def sample_conditional(self, n_rows: int, where: dict[str, Any], *, random_state: int = 0) -> Frames:
-        """`n_rows` rows that have the values of `where` (column -> value; None for null), without rejection.
+    def conditional(self, where: Mapping[str, Any]) -> SampleBlock:
+        """See `Synthesizer.conditional`.
 
-        Values inside a stretch fix the column's normal score; categories, nulls and values that stand out only say in
-        which cell it lies, and are drawn there. The rest follows from the conditional normal distribution. Raises
-        ModelError for columns that are not modelled and for values that the model does not know.
+        Values inside a stretch fix the column's normal score; ranges, categories, nulls and values that stand out only
+        say between which scores it lies, and are drawn there. The rest follows from the conditional normal distribution.
+        Raises ModelError for columns that are not modelled and for values that the model does not know.
         """
         conditions = {self._index(name): self._condition(self._index(name), value) for name, value in where.items()}
-        batches = []
-        for block, start in enumerate(range(0, max(n_rows, 1), BLOCK_ROWS)):
-            rng = np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(block,)))
-            size = min(BLOCK_ROWS, n_rows - start)
-            scores = conditional_scores(self.correlation_, conditions, size, rng)
+
+        def sample(n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+            scores = conditional_scores(self.correlation_, conditions, n_rows, rng)
             encoded = {}
             for i, (marginal, z) in enumerate(zip(self.marginals_, scores, strict=True)):
-                if i in conditions:
-                    encoded[marginal.encoder.name] = np.repeat(conditions[i].encoded, size)
-                else:
-                    encoded[marginal.encoder.name] = marginal.decode(z, rng)
-            batches.append(self.encoder_.inverse_transform(encoded, n_rows=size, start=start, rng=rng))
-        return {self.table.name: pa.Table.from_batches(batches)}
+                decode = partial(marginal.decode_any, rng=rng)
+                encoded[marginal.encoder.name] = conditions[i].values(z, decode) if i in conditions else decode(z)
+            return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
+
+        return sample
 
     def _index(self, name: str) -> int:
         names = [marginal.encoder.name for marginal in self.marginals_]

@@ -66,17 +66,6 @@ class DiscreteCells(Cells):
         cells: Ints = self.cell_of[groups]
         return cells
 
-    def decode(self, z: NDArray[Any]) -> Ints:
-        """Normal scores, shape (n,) -> groups."""
-        inner = self.edges[1:-1].astype(z.dtype)
-        if len(inner) <= 4:  # a few comparisons are quicker than a search
-            cells = np.zeros(len(z), dtype=np.int64)
-            for edge in inner:
-                cells += z > edge
-        else:
-            cells = np.searchsorted(inner, z)
-        return self.order[cells]
-
 
 @dataclass(frozen=True, eq=False)
 class ContinuousCells(Cells):
@@ -122,7 +111,7 @@ class ContinuousCells(Cells):
         return z, values / factor, factor
 
     def decode(self, z: NDArray[Any]) -> Floats:
-        """Normal scores, shape (n,) -> encoded values, NaN for null."""
+        """Normal scores, shape (n,) -> encoded values, NaN for null; by search, for values of any size."""
         knots, ends, factor = self._knots
         values: Floats = np.interp(z, knots, ends)
         if factor != 1.0:

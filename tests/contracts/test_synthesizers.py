@@ -235,6 +235,30 @@ def test_rows_do_not_depend_on_the_size_of_the_batches(fitted: Fitted) -> None:
     assert pa.Table.from_batches(batches).equals(whole)
 
 
+def test_rows_do_not_depend_on_the_number_of_threads_nor_on_their_encoding(fitted: Fitted) -> None:
+    n_rows = 3 * BLOCK_ROWS + 11
+    whole = sampled(fitted.synthesizer, n_rows, random_state=2)
+    assert sampled(fitted.synthesizer, n_rows, random_state=2, workers=3).equals(whole)
+    encoded = list(fitted.synthesizer.sample_batches(n_rows, random_state=2, dictionaries=True))
+    assert pa.types.is_dictionary(encoded[0]["city"].type), "of few distinct texts"
+    assert pa.Table.from_batches(encoded).cast(whole.schema).equals(whole)
+
+
+def test_rows_of_given_values_are_drawn_without_rejection_or_refused_clearly(fitted: Fitted) -> None:
+    where = {"city": ["Wien", None], "age": {"min": 30, "max": 50}, "active": True}
+    if type(fitted.synthesizer).conditional is Synthesizer.conditional:
+        with pytest.raises(ModelError, match="bayesian_network"):
+            sampled(fitted.synthesizer, 10, where=where)
+        return
+    rows = sampled(fitted.synthesizer, BLOCK_ROWS + 10, random_state=2, where=where)
+    assert rows.schema.equals(fitted.rows.schema)
+    assert set(rows["city"].unique().to_pylist()) == {"Wien", None}
+    assert rows["age"].null_count == 0
+    assert pc.min_max(rows["age"]).as_py() == {"min": 30, "max": 50}
+    assert rows["active"].unique().to_pylist() == [True]
+    assert sampled(fitted.synthesizer, BLOCK_ROWS + 10, random_state=2, where=where, workers=2).equals(rows)
+
+
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_shards_are_disjoint_parts_of_the_same_whole(fitted: Fitted, count: int) -> None:
     n_rows = 3 * BLOCK_ROWS + 11

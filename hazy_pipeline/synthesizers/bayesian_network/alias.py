@@ -6,14 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
+from hazy_pipeline.encode.random_numbers import random_words
+
+NARROW = 256
 
 
 @dataclass(frozen=True)
 class AliasTables:
-    """Walker's alias tables (1977), one per context: a draw costs two look-ups whatever the number of values."""
+    """Walker's alias tables (1977), one per context: a draw costs one look-up whatever the number of values.
 
-    accept: NDArray[np.float32]  # (contexts * values,)
-    other: NDArray[np.uint16] | NDArray[np.uint8]
+    A cell holds how likely its own value stands, in its upper bits, and in the lower ones what must be added to it,
+    with overflow, for the value that is taken instead: 24 and 8 bits where there are at most 256 values, else 32 and 16.
+    """
+
+    cells: NDArray[np.uint32] | NDArray[np.uint64]  # (contexts * values,)
     n_values: int
 
     @classmethod
@@ -22,21 +28,42 @@ class AliasTables:
 
         `probabilities`: shape (contexts, values), at most 65,536 values.
         """
-        k = probabilities.shape[1]
+        n, k = probabilities.shape
         total = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
         mass = np.where(total > 0, probabilities * (k / np.where(total > 0, total, 1.0)), 1.0)
         accept, other = _paired(mass)
-        narrow = other.astype(np.uint8) if k <= 256 else other.astype(np.uint16)
-        return cls(accept.astype(np.float32), narrow, k)
+        own = np.tile(np.arange(k), n)
+        further = np.where(
+            accept < 1.0, other - own, 0
+        )  # none where the value is certain, whatever the comparison says
+        if k <= NARROW:
+            threshold = np.minimum(np.rint(accept * 2.0**24), 2.0**24 - 1).astype(np.uint32)
+            return cls(threshold << np.uint32(8) | further.astype(np.uint8), k)
+        wide = np.minimum(np.rint(accept * 2.0**32), 2.0**32 - 1).astype(np.uint64)
+        return cls(wide << np.uint64(32) | further.astype(np.uint16), k)
 
     def draw(self, context: Integers, rng: np.random.Generator) -> Integers:
         """One value per row; `context`: shape (n,)."""
-        if self.n_values == 1:
-            return np.zeros(len(context), dtype=np.int64)
-        place = rng.random(len(context)) * self.n_values
-        slot = place.astype(np.int64)
-        cell = context * self.n_values + slot
-        return np.where(place - slot < self.accept[cell], slot, self.other[cell])
+        n, k = len(context), self.n_values
+        if k == 1:
+            return np.zeros(n, dtype=np.int64)
+        # 32 random bits times k: the whole part is the slot, the rest says whether its own value stands.
+        place = np.multiply(random_words(n, np.uint32, rng), np.uint64(k), dtype=np.uint64)
+        chance = place.astype(np.uint32)
+        slot: Integers = np.right_shift(place, np.uint64(32), out=place).view(np.int64)
+        at = context * k
+        at += slot
+        cell = self.cells.take(at, mode="clip")
+        # By arithmetic, since a choice that cannot be predicted costs several times as much.
+        if k <= NARROW:
+            chance >>= np.uint32(8)
+            instead = chance >= cell >> np.uint32(8)
+        else:
+            instead = chance >= (cell >> np.uint64(32)).astype(np.uint32)
+        value = cell.astype(np.uint8 if k <= NARROW else np.uint16)
+        value *= instead
+        value += slot.astype(value.dtype)
+        return value.astype(np.int64)
 
 
 def _paired(mass: Floats) -> tuple[Floats, Integers]:

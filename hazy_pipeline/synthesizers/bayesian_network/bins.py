@@ -144,10 +144,26 @@ class NumericBins:
 
     def decode(self, states: Integers, rng: np.random.Generator) -> Floats:
         """Segment per row -> a value drawn evenly inside it; NaN for null."""
-        low = np.append(self.low, np.nan)
-        half = np.append(self.high / 2 - self.low / 2, np.nan)  # the whole width of extreme floats would overflow
-        part = half[states] * rng.random(len(states))
-        return low[states] + part + part
+        low, half, is_wide = self._inside
+        values: Floats = low.take(states, mode="clip")
+        if half is None:
+            return values
+        part = half.take(states, mode="clip")
+        part *= rng.random(len(states))
+        values += part
+        if is_wide:
+            values += part
+        return values
+
+    @cached_property
+    def _inside(self) -> tuple[Floats, Floats | None, bool]:
+        """Per state where its values begin and how far they reach (None: single values, all of them), null last; and
+        whether that is half of the reach, since the whole of extreme floats would overflow."""
+        low, half = np.append(self.low, np.nan), np.append(self.high / 2 - self.low / 2, np.nan)
+        if not (half > 0).any():
+            return low, None, False
+        is_wide = bool(np.nanmax(half) > 1e300)
+        return low, half if is_wide else 2 * half, is_wide
 
     def to_json(self) -> dict[str, Any]:
         return {"low": self.low.tolist(), "high": self.high.tolist(), "has_null": self.has_null,
@@ -243,7 +259,7 @@ class DiscreteBins:
 
     def decode(self, states: Integers, rng: np.random.Generator) -> Codes:
         """State per row -> codes."""
-        return self.grouping.restore(self.group_of_state[states], rng)
+        return self.grouping.restore(states, rng, of=self.group_of_state)
 
     def to_json(self) -> dict[str, Any]:
         return {"grouping": self.grouping.to_json(), "rank": self.rank.tolist(), "hierarchy": self.hierarchy.to_json()}

@@ -39,29 +39,45 @@ class TooLarge(Exception):
 
 def sample_given(network: Network, evidence: Evidence, n_rows: int, rng: np.random.Generator, *,
                  exact: bool = False) -> list[Integers]:  # fmt: skip
-    """States per column, `n_rows` rows, distributed as the network's rows that meet `evidence`.
+    """States per column, `n_rows` rows, distributed as the network's rows that meet `evidence`; see `Posterior`."""
+    return Posterior.of(network, evidence, exact=exact).draw(n_rows, rng)
 
-    `exact`: raise ModelError instead of resampling weighted rows where elimination is too large. Raises ModelError where
-    the network holds the conditions to be impossible together.
-    """
-    try:
-        messages = _messages(network, evidence)
-    except TooLarge:
-        if exact:
-            raise ModelError(
-                f"these conditions need tables of more than {MAX_MESSAGE_CELLS:,} cells; give fewer, or allow "
-                "weighted rows"
-            ) from None
-        return _weighted(network, evidence, n_rows, rng)
-    draws = Draws(n_rows, rng)
-    for node, (layout, sampler) in enumerate(zip(network.layouts, network.samplers, strict=True)):
-        context = draws.context(layout)
-        if node in messages:
-            p = network.tables[node][context] * _fit(draws, layout, messages[node])
-            draws.place(layout, _draw_rows(p, rng))
-        else:
-            draws.draw(layout, sampler, context)
-    return _states(network, draws)
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """A network's rows that meet `evidence`."""
+
+    network: Network
+    evidence: Evidence
+    messages: dict[int, list[Message]] | None  # None: too large; rows are weighted and resampled
+
+    @classmethod
+    def of(cls, network: Network, evidence: Evidence, *, exact: bool = False) -> "Posterior":
+        """`exact`: raise ModelError instead of resampling weighted rows where elimination is too large. Raises ModelError
+        where the network holds the conditions to be impossible together."""
+        try:
+            return cls(network, evidence, _messages(network, evidence))
+        except TooLarge:
+            if exact:
+                raise ModelError(
+                    f"these conditions need tables of more than {MAX_MESSAGE_CELLS:,} cells; give fewer, or allow "
+                    "weighted rows"
+                ) from None
+            return cls(network, evidence, None)
+
+    def draw(self, n_rows: int, rng: np.random.Generator) -> list[Integers]:
+        """States per column, shape (n_rows,) each."""
+        if self.messages is None:
+            return _weighted(self.network, self.evidence, n_rows, rng)
+        network, draws = self.network, Draws(n_rows, rng)
+        for node, (layout, sampler) in enumerate(zip(network.layouts, network.samplers, strict=True)):
+            context = draws.context(layout)
+            if node in self.messages:
+                p = network.tables[node][context] * _fit(draws, layout, self.messages[node])
+                draws.place(layout, _draw_rows(p, rng))
+            else:
+                draws.draw(layout, sampler, context)
+        return _states(network, draws)
 
 
 def _messages(network: Network, evidence: Evidence) -> dict[int, list[Message]]:

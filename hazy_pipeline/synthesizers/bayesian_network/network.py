@@ -19,6 +19,7 @@ from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
 CALIBRATION_ROWS_PER_ROW = 4
 CALIBRATION_ROWS = (20_000, 200_000)
+ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
 
 Batch = TypeVar("Batch")
 Encoded = Mapping[str, NDArray[Any]]  # modelled columns by name: float64 with NaN, or int32 codes
@@ -64,6 +65,11 @@ class Network:
 
     def sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Encoded columns, shape (n_rows,) each."""
+        starts = range(0, max(n_rows, 1), ROWS_AT_ONCE)
+        parts = [self._sample(min(ROWS_AT_ONCE, n_rows - start), rng) for start in starts]
+        return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in self.bins}
+
+    def _sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         draws = self.draw(n_rows, rng)
         states = [draws.groups[column, h.n_levels - 1] for column, h in enumerate(self.hierarchies)]
         if self.target is not None:
@@ -107,7 +113,8 @@ class Draws:
             return np.zeros(self.n_rows, dtype=np.int64)
         context = self.groups[layout.axes[0]]
         for axis, size in zip(layout.axes[1:], layout.sizes[1:], strict=True):
-            context = context * size + self.groups[axis]
+            context = context * size
+            context += self.groups[axis]
         return context
 
     def draw(self, layout: Layout, sampler: AliasTables, context: Integers) -> None:
@@ -118,7 +125,7 @@ class Draws:
         """Take the node's digits as drawn."""
         column, level = layout.family.column, layout.family.level
         if level:
-            digit = digit + layout.hierarchies[column].first_below[level - 1][self.groups[column, level - 1]]
+            digit += layout.hierarchies[column].first_below[level - 1].take(self.groups[column, level - 1])
         self.groups[column, level] = digit
 
 

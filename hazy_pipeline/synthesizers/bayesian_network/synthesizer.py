@@ -13,11 +13,11 @@ from hazy_pipeline.encode.arrays import Integers
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
-from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
+from hazy_pipeline.synthesizers.base import OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.bayesian_network import exchange
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, fit_discrete, fit_numeric
 from hazy_pipeline.synthesizers.bayesian_network.conditions import conditions_of
-from hazy_pipeline.synthesizers.bayesian_network.inference import sample_given
+from hazy_pipeline.synthesizers.bayesian_network.inference import Posterior
 from hazy_pipeline.synthesizers.bayesian_network.network import (
     Encoded,
     Network,
@@ -28,7 +28,7 @@ from hazy_pipeline.synthesizers.bayesian_network.network import (
 from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.target import can_be_redrawn, fit_target
-from hazy_pipeline.tables import Frames, Tables
+from hazy_pipeline.tables import Tables
 
 if TYPE_CHECKING:
     from pgmpy.models import DiscreteBayesianNetwork
@@ -134,27 +134,25 @@ class BayesianNetwork(Synthesizer):
         encoded = self.network_.sample(n_rows, rng)
         return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
 
-    def sample_conditional(self, n_rows: int, where: Mapping[str, Any], *, random_state: int = 0,
-                           exact: bool = False) -> Frames:  # fmt: skip
-        """`n_rows` rows that all meet `where`, distributed as the network's rows that do; nothing is thrown away.
-
-        `where`: column -> a value, a list of values, `{"min": a, "max": b}`, or None for null. Exact by variable
-        elimination where its tables stay small enough, else by resampling weighted rows; `exact` refuses the latter.
-        Raises ConfigurationError for a column or value that cannot be asked for, ModelError for what cannot be met.
-        """
-        rng = np.random.default_rng(random_state)
+    def conditional(self, where: Mapping[str, Any], *, exact: bool = False) -> SampleBlock:
+        """See `Synthesizer.conditional`. Exact by variable elimination where its tables stay small enough, else by
+        resampling weighted rows; `exact` refuses the latter."""
         network = self.network_
         conditions = conditions_of(where, self.encoder_, network.bins)
         evidence = {network.names.index(name): condition.evidence for name, condition in conditions.items()}
-        states = sample_given(network, evidence, n_rows, rng, exact=exact)
-        if network.target is not None and network.target.column not in evidence:
-            states[network.target.column] = network.target.draw(Rows(states, network.hierarchies), rng)
-        encoded = {
-            name: conditions[name].decode(bins, drawn, rng) if name in conditions else bins.decode(drawn, rng)
-            for (name, bins), drawn in zip(network.bins.items(), states, strict=True)
-        }
-        rows = self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=0, rng=rng)
-        return {self.table.name: pa.Table.from_batches([rows])}
+        posterior = Posterior.of(network, evidence, exact=exact)
+
+        def sample(n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+            states = posterior.draw(n_rows, rng)
+            if network.target is not None and network.target.column not in evidence:
+                states[network.target.column] = network.target.draw(Rows(states, network.hierarchies), rng)
+            encoded = {
+                name: conditions[name].decode(bins, drawn, rng) if name in conditions else bins.decode(drawn, rng)
+                for (name, bins), drawn in zip(network.bins.items(), states, strict=True)
+            }
+            return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
+
+        return sample
 
     def _save(self, folder: Path) -> dict[str, Any]:
         np.savez_compressed(folder / ARRAYS_FILE, allow_pickle=False, **self.network_.arrays())

@@ -55,6 +55,25 @@ def test_csv_and_gzip(tmp_path: Path) -> None:
     assert gzip.decompress((tmp_path / "rows.CSV.gz").read_bytes()).decode() == CSV
 
 
+def test_dictionary_encoded_texts_are_plain_texts_to_readers(tmp_path: Path) -> None:
+    kinds = {"a": pa.string(), "b": pa.large_string(), "c": pa.binary(), "at": pa.timestamp("us", "Europe/Vienna")}
+    moments = pa.array([0, None, 1], pa.timestamp("us", "Europe/Vienna"))
+    plain = pa.table([pa.array(["x", None, "ü"]), pa.array(["x", "", None], pa.large_string()), pa.array([b"1", b"2", None]),
+                      moments], names=list(kinds))  # fmt: skip
+    table = TableSchema(name="t", columns=tuple(Column(name=name, storage=str(kind)) for name, kind in kinds.items()))
+    encoded = plain.set_column(0, "a", plain["a"].dictionary_encode()).set_column(
+        1, "b", plain["b"].dictionary_encode()
+    )
+    for parts in ([encoded, encoded], [plain, encoded], [encoded, plain]):
+        for suffix in ("parquet", "csv"):
+            write_output((part.to_batches()[0] for part in parts), table, to=str(tmp_path / f"rows.{suffix}"))
+            write_output((plain.to_batches()[0] for _ in parts), table, to=str(tmp_path / f"plain.{suffix}"))
+        read = pq.read_table(tmp_path / "rows.parquet")
+        assert read.schema == plain.schema
+        assert read == pq.read_table(tmp_path / "plain.parquet") == pa.concat_tables([plain, plain])
+        assert (tmp_path / "rows.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
+
+
 def test_seconds_have_the_decimals_that_they_need(tmp_path: Path) -> None:
     parts = [pa.table({
         "at": pa.array([None if ticks is None else 10**9 * 60 + ticks], pa.timestamp("ns")),

@@ -28,8 +28,9 @@ def model(tables_of) -> BayesianNetwork:
     return BayesianNetwork(tables.schema, n_bins=32).fit(tables, validation=tables)
 
 
-def given(model, where, n=20_000, **options) -> pd.DataFrame:
-    return model.sample_conditional(n, where, **options)["rows"].to_pandas()
+def given(model, where, n=20_000, *, exact=False) -> pd.DataFrame:
+    rows = model.conditional(where, exact=exact)(n, start=0, rng=np.random.default_rng(0))
+    return pa.Table.from_batches([rows]).to_pandas()
 
 
 def shares(frame: pd.DataFrame, column: str) -> pd.Series:
@@ -110,7 +111,7 @@ def test_what_cannot_be_met_together_says_so(tables_of):
 def test_too_large_to_be_exact_is_said(model, monkeypatch):
     monkeypatch.setattr(inference, "MAX_MESSAGE_CELLS", 0)
     with pytest.raises(ModelError, match="fewer"):
-        model.sample_conditional(10, {"job": "smith"}, exact=True)
+        model.conditional({"job": "smith"}, exact=True)
 
 
 def test_conditional_rows_depend_on_the_seed_alone(model):

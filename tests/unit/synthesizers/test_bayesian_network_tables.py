@@ -22,14 +22,17 @@ def table_of(states, sizes, family, *, smoothing=1.0, min_rows=1):
     return counts, probabilities(layout, counts, smoothing=smoothing, min_rows=min_rows)
 
 
-@given(st.integers(1, 20), st.integers(1, 12), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 20), st.integers(1, 12) | st.sampled_from([256, 257, 1000]), st.integers(0, 2**32 - 1))
 def test_alias_tables_hold_exactly_the_probabilities(n_contexts, n_values, seed):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(n_values, 0.3), n_contexts) * (rng.random((n_contexts, n_values)) < 0.7)
     p[p.sum(axis=1) == 0] = 1.0
     p /= p.sum(axis=1, keepdims=True)
     alias = AliasTables.build(p)
-    accept, other = alias.accept.reshape(p.shape).astype(float), alias.other.reshape(p.shape)
+    cells = alias.cells.reshape(p.shape).astype(np.uint64)
+    accept_bits, shift, n_others = (24, 8, 2**8) if n_values <= 256 else (32, 32, 2**16)
+    accept = (cells >> np.uint64(shift)).astype(float) / 2**accept_bits
+    other = (np.arange(n_values) + (cells & np.uint64(n_others - 1)).astype(np.int64)) % n_others
     mass = accept.copy()
     for context in range(n_contexts):
         np.add.at(mass[context], other[context], 1 - accept[context])
@@ -38,11 +41,16 @@ def test_alias_tables_hold_exactly_the_probabilities(n_contexts, n_values, seed)
 
 
 def test_draws_follow_the_table_of_their_context():
-    p = np.array([[0.1, 0.2, 0.7], [0.0, 1.0, 0.0]])
+    few = np.array([[0.1, 0.2, 0.7], [0.0, 1.0, 0.0]])
+    many = np.zeros((2, 700))
+    many[:, :3] = few
     context = np.repeat([0, 1], 50_000)
-    drawn = AliasTables.build(p).draw(context, np.random.default_rng(0))
-    np.testing.assert_allclose(np.bincount(drawn[:50_000]) / 50_000, p[0], atol=0.01)
-    assert (drawn[50_000:] == 1).all()
+    for p in (few, many):
+        drawn = AliasTables.build(p).draw(context, np.random.default_rng(0))
+        shares = np.bincount(drawn[:50_000], minlength=p.shape[1]) / 50_000
+        np.testing.assert_allclose(shares, p[0], atol=0.01)
+        assert (shares[p[0] == 0] == 0).all()
+        assert (drawn[50_000:] == 1).all()
 
 
 def test_a_context_leans_on_the_shorter_one_by_its_strength():

@@ -5,7 +5,7 @@ import torch
 
 from hazy_pipeline.synthesizers.gan.layout import Layout
 from hazy_pipeline.synthesizers.gan.networks import Generator
-from hazy_pipeline.synthesizers.gan.sampling import Sampler
+from hazy_pipeline.synthesizers.gan.sampling import Sampler, _draw_states
 
 
 def trained(layout: Layout, depth: int) -> Generator:
@@ -26,10 +26,12 @@ def test_folded_weights_give_the_networks_own_logits():
         network = trained(layout, depth)
         sampler = Sampler(layout, network.state_dict(), [np.array([5, 5, 5, 5]), np.array([1, 3])])
         conditions = torch.randint(0, 6, (50,))
-        noise = torch.empty(50, 6).normal_(generator=torch.Generator().manual_seed(4))
+        noise = torch.randn(50, 6, generator=torch.Generator().manual_seed(4))
         expected = network(noise, torch.nn.functional.one_hot(conditions, 6).float())
-        logits = sampler._logits(conditions, torch.Generator().manual_seed(4))
-        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+        logits = torch.from_numpy(sampler._logits(conditions.numpy(), noise.T.numpy()).T)
+        cells = [torch.arange(start, start + size) for start, size in zip(layout.starts, layout.sizes, strict=True)]
+        used = torch.cat([torch.arange(layout.n_places), *cells])
+        torch.testing.assert_close(logits, expected[:, used], rtol=1e-4, atol=1e-4)
 
 
 def test_conditions_follow_the_frequencies_and_hold():
@@ -44,6 +46,28 @@ def test_conditions_follow_the_frequencies_and_hold():
     expected = (np.array([0.8, 0.2, 0]) + 1 / 3) / 2
     np.testing.assert_allclose(np.bincount(states[:, 0]) / 40_000, expected, atol=0.01)
     np.testing.assert_allclose(np.bincount(states[:, 1]) / 40_000, (np.array([0.1, 0.9]) + 0.5) / 2, atol=0.01)
+
+
+def test_states_follow_the_softmax_of_their_logits_whatever_their_size():
+    share = np.array([0.6, 0.3, 0.1, 0.0])
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 60.0, 500.0, -500.0):
+        logits = np.repeat(np.log(np.maximum(share, 1e-30))[:, None] + shift, 50_000, axis=1).astype(np.float32)
+        odds = np.exp(logits) if shift <= 60 else None
+        states = _draw_states(odds, logits, rng.random(50_000, dtype=np.float32))
+        np.testing.assert_allclose(np.bincount(states, minlength=4) / 50_000, share, atol=0.01)
+
+
+def test_blocks_of_many_states_are_drawn_whole():
+    layout = Layout((), (700,), 0)
+    network = trained(layout, 1)
+    with torch.no_grad():
+        network.head.weight.zero_()
+        network.head.bias.zero_()
+    states, _ = Sampler(layout, network.state_dict(), []).draw(70_000, np.random.default_rng(0))
+    counts = np.bincount(states[:, 0], minlength=700)
+    assert len(counts) == 700
+    assert counts.min() > 50
 
 
 def test_without_discrete_columns_there_are_no_conditions():

@@ -220,11 +220,57 @@ def test_conditions_on_categories_nulls_and_spikes_follow_the_data(tables_of: Ta
         assert found["score"].std() == pytest.approx(rows["score"][same].std(), abs=0.06)
 
 
+def test_conditions_on_ranges_and_lists_follow_the_data(tables_of: TablesOf) -> None:
+    z = normal_rows([[1, 0.7, 0.6], [0.7, 1, 0.5], [0.6, 0.5, 1]], 60_000)
+    names = np.array(["red", "green", "blue", "grey"])[np.searchsorted([-0.8, 0.1, 0.9], z[:, 0])]
+    amount = np.where(z[:, 1] > 1.5, np.nan, np.where(z[:, 1] < -0.5, 0.0, np.round(10 * z[:, 1] + 50)))
+    rows = pd.DataFrame({"colour": names, "amount": amount, "score": z[:, 2]})
+    model = fit(tables_of(rows))
+    for where, same in (
+        ({"colour": ["red", "grey"]}, rows["colour"].isin(["red", "grey"])),
+        ({"amount": {"min": 55}}, rows["amount"] >= 55),
+        ({"amount": {"min": 0, "max": 52}}, rows["amount"] <= 52),
+        ({"amount": [55, None]}, (rows["amount"] == 55) | rows["amount"].isna()),
+        ({"amount": {"min": 50}, "colour": ["blue", "green"]}, (rows["amount"] >= 50) & rows["colour"].isin(["blue", "green"])),
+    ):  # fmt: skip
+        found = model.sample_conditional(20_000, where)["rows"].to_pandas()
+        expected = rows[same]
+        assert set(found["colour"]) <= set(expected["colour"])
+        for column in ("amount", "score"):
+            if "amount" not in where or column == "score":
+                assert found[column].mean() == pytest.approx(
+                    expected[column].mean(), abs=0.25 if column == "amount" else 0.06
+                )
+        if isinstance(where.get("amount"), dict):
+            assert found["amount"].min() >= where["amount"].get("min", -np.inf)
+            assert found["amount"].max() <= where["amount"].get("max", np.inf)
+            assert found["amount"].notna().all()
+            for value in (0, 50, 55, 60):
+                share = (expected["amount"] == value).mean()
+                assert (found["amount"] == value).mean() == pytest.approx(share, abs=0.02)
+        elif "amount" in where:
+            assert found["amount"].isna().mean() == pytest.approx(expected["amount"].isna().mean(), abs=0.1)
+            assert set(found["amount"].dropna()) == {55}
+
+
+def test_listed_categories_of_the_shared_group_come_by_their_frequency(tables_of: TablesOf) -> None:
+    rng = np.random.default_rng(0)
+    name = rng.choice(8, 20_000, p=[0.4, 0.3, 0.1, 0.08, 0.05, 0.04, 0.02, 0.01])
+    model = fit(
+        tables_of(pd.DataFrame({"name": [f"n{n}" for n in name], "x": name + rng.normal(size=20_000)})),
+        max_categories=4,
+    )
+    found = model.sample_conditional(20_000, {"name": ["n0", "n5", "n6"]})["rows"].to_pandas()["name"]
+    shares = found.value_counts(normalize=True)
+    assert shares.to_dict() == pytest.approx({"n0": 40 / 46, "n5": 4 / 46, "n6": 2 / 46}, abs=0.02)
+
+
 def test_conditions_that_cannot_be_met_are_errors(tables_of: TablesOf) -> None:
     rows = pd.DataFrame({"n": np.arange(100), "c": ["x", "y"] * 50, "id": np.arange(100)})
     model = fit(tables_of(rows, {"id": Kind.IDENTIFIER}))
     for where, message in (({"n": 1000}, "'n'"), ({"n": None}, "'n'"), ({"n": "many"}, "int64"), ({"c": "z"}, "'c'"),
-                           ({"id": 5}, "not modelled"), ({"q": 5}, "'q'")):  # fmt: skip
+                           ({"id": 5}, "not modelled"), ({"q": 5}, "'q'"),
+                           ({"n": {"min": 500}}, "min"), ({"c": {"min": "x"}}, "no order"), ({"n": {"over": 5}}, "min and max")):  # fmt: skip
         with pytest.raises(ModelError, match=message):
             model.sample_conditional(10, where)
 
