@@ -11,7 +11,7 @@ import json
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,6 +76,14 @@ def measured(function: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     wall, cpu = time.perf_counter(), _cpu()
     value = function()
     return value, {"wall": time.perf_counter() - wall, "cpu": _cpu() - cpu}
+
+
+def until(numbers: range, ends: float, clock: Callable[[], float] = time.perf_counter) -> Iterator[int]:
+    """The numbers, but none that would begin after `ends` on the clock; always the first."""
+    for number in numbers:
+        if number > numbers.start and clock() >= ends:
+            return
+        yield number
 
 
 def as_table(rows: pa.Table | pd.DataFrame, schema: pa.Schema) -> pa.Table:

@@ -31,11 +31,8 @@ class Ctgan:
         ends = time.perf_counter() + self.seconds
 
         def epochs(numbers: range, **_: object) -> Iterator[int]:
-            for number in numbers:
-                if number and time.perf_counter() > ends:
-                    return
-                self.epochs = number + 1
-                yield number
+            for self.epochs in protocol.until(numbers, ends):
+                yield self.epochs
 
         ctgan.synthesizers.ctgan.tqdm = epochs  # the package's only place where a training can be ended early
         self.model.fit(self.train, self.categorical)
@@ -47,7 +44,7 @@ class Ctgan:
         return sampled
 
     def more(self) -> dict[str, object]:
-        return {"epochs": self.epochs}
+        return {"epochs": self.epochs + 1}
 
 
 if __name__ == "__main__":
