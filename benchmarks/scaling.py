@@ -9,7 +9,6 @@ is the one of `gan_gpu.example`.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from upath import UPath
 
 from benchmarks import environments
 from benchmarks.gan_gpu import example
-from benchmarks.peers.protocol import measured
+from benchmarks.peers.protocol import measured, peak_mb
 from benchmarks.results import Item, Results
 from benchmarks.tables import find, profiled, read_table
 from hazy_pipeline.synthesizers import synthesizer_class
@@ -80,6 +79,10 @@ def plot(results: Results, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    matplotlib.rcParams |= {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "scaling",
+    }  # small, and the same for the same figures
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
@@ -120,12 +123,11 @@ def fit(family: str, folder: Path) -> None:
     """The fit alone, in this process; prints one line of JSON."""
     train = Tables(UPath(folder / "train"))
     model = synthesizer_class(family)(train.schema)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_mb()
     _, seconds = measured(lambda: model.fit(train, validation=Tables(UPath(folder / "validation"))))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     parts = train.parts(model.table.name)
     gigabytes = sum(part.stat().st_size for part in parts) / 1e9
-    print(json.dumps({"fit": seconds, "peak_mb": peak, "before_mb": before, "source_gb": gigabytes}))
+    print(json.dumps({"fit": seconds, "peak_mb": peak_mb(), "before_mb": before, "source_gb": gigabytes}))
 
 
 def main() -> None:

@@ -58,7 +58,7 @@ def run(method: Method, arguments: list[str] | None = None) -> None:
         "fit": fitted,
         "sample": {unit: statistics.median(times[unit] for _, times in samples) for unit in fitted},
         "rows": job.rows,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
         "versions": {name: importlib.metadata.version(name) for name in method.packages},
     }
     synthetic = as_table(method.decode(samples[0][0]), rows.schema)
@@ -109,6 +109,15 @@ def categorical_columns(rows: pd.DataFrame, *, distinct: int = 12) -> list[str]:
         if not number or (column.nunique() <= distinct and (column.dropna() % 1 == 0).all()):
             names.append(str(name))
     return names
+
+
+def peak_mb() -> float:
+    """The most memory this process ever held. (`ru_maxrss` would count what its parent held when it was started.)"""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
 
 
 def _cpu() -> float:
