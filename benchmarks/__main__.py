@@ -45,6 +45,8 @@ def _run(part: str, results: Results, options: argparse.Namespace) -> None:
         scaling.run(results, options)
     elif part == "generation":
         words = ["-m", "benchmarks.generation", "--rows", str(options.generation_rows)]
+        if options.generation_repeat > 1:
+            words += ["--repeat", str(options.generation_repeat)]
         results.measure("generation", partial(_text, words))
     elif not _has_gpu():
         print("gpu: there is none here")
@@ -71,7 +73,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="of either side")
     quality.add_options(parser.add_argument_group("quality"))
     scaling.add_options(parser.add_argument_group("scaling"))
-    parser.add_argument_group("generation").add_argument("--generation-rows", type=int, default=10_000_000)
+    generation = parser.add_argument_group("generation")
+    generation.add_argument("--generation-rows", type=int, default=10_000_000)
+    generation.add_argument("--generation-repeat", type=int, default=1)
     options = parser.parse_args(arguments)
     if unknown := [part for part in options.parts if part not in PARTS]:
         parser.error(f"{unknown[0]!r} is no part; there are {', '.join(PARTS)}")

@@ -41,19 +41,23 @@ def add_options(parser: argparse._ArgumentGroup) -> None:
 
 
 def run(results: Results, options: argparse.Namespace) -> None:
-    for size in map(int, options.rows.split(",")):
-        keys = {family: f"scaling/{family}/{size}" for family in FAMILIES}
-        if all(results.has(key) for key in keys.values()):
-            continue
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            tables = profiled(_base(options.data), UPath(folder / "base"))
-            resample(tables, size, into=UPath(folder / "train"), seed=0)
-            resample(tables, min(size // 10, VALIDATION_ROWS), into=UPath(folder / "validation"), seed=1)
-            for family, key in keys.items():
-                results.measure(key, partial(_measure, family, folder, options.threads))
-    if len(results.part("scaling")) > 2:
+    keys = {size: {family: f"scaling/{family}/{size}" for family in FAMILIES} for size in sizes(options)}
+    missing = [size for size, named in keys.items() if not all(map(results.has, named.values()))]
+    with tempfile.TemporaryDirectory() as base:
+        tables = profiled(_base(options.data), UPath(base)) if missing else None
+        for size in missing:
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary)
+                resample(tables, size, into=UPath(folder / "train"), seed=0)
+                resample(tables, min(size // 10, VALIDATION_ROWS), into=UPath(folder / "validation"), seed=1)
+                for family, key in keys[size].items():
+                    results.measure(key, partial(_measure, family, folder, options.threads))
+    if len({size for _, size in results.part("scaling")}) > 1:
         plot(results, options.plot)
+
+
+def sizes(options: argparse.Namespace) -> list[int]:
+    return [int(size) for size in options.rows.split(",")]
 
 
 def resample(tables: Tables, n_rows: int, *, into: UPath, seed: int) -> None:
@@ -63,6 +67,7 @@ def resample(tables: Tables, n_rows: int, *, into: UPath, seed: int) -> None:
     for i, column in enumerate(rows.columns):
         if pa.types.is_string(column.type):  # codes are quicker to take than text
             rows = rows.set_column(i, rows.schema.names[i], column.combine_chunks().dictionary_encode())
+    rows = rows.combine_chunks()
     rng = np.random.default_rng(seed)
     with TablesWriter(into, tables.schema) as writer:
         for start in range(0, n_rows, BATCH):
@@ -71,7 +76,7 @@ def resample(tables: Tables, n_rows: int, *, into: UPath, seed: int) -> None:
 
 
 def expected_seconds(options: argparse.Namespace) -> float:
-    return sum(30 + int(size) / 100_000 for size in options.rows.split(","))
+    return sum(30 + size / 100_000 for size in sizes(options))
 
 
 def plot(results: Results, path: Path) -> None:
