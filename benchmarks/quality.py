@@ -69,6 +69,8 @@ def run(results: Results, options: argparse.Namespace) -> None:
     if scorer and not scorer.is_file():
         raise Missing(f"{scorer} does not exist; name the scorer's script with --scorer, or leave it out")
     for name in options.datasets.split(","):
+        if name not in DATASETS:
+            raise Missing(f"{name!r} is no data set; there are {', '.join(DATASETS)}")
         dataset = DATASETS[name]
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
@@ -144,7 +146,7 @@ def _item(results: Results, key: str, folder: Path, options: argparse.Namespace,
     done = subprocess.run(command(name, train, out, words), cwd=environments.ROOT, capture_output=True, text=True,
                           env=environments.variables(options.threads), check=False)  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"{name}: {' '.join(done.stderr.strip().splitlines()[-1:])}")
+        raise RuntimeError(f"{name} ended with {done.returncode}: {' '.join(done.stderr.strip().splitlines()[-1:])}")
     figures = json.loads((out / "figures.json").read_text())
     return {**figures, "scores": score(folder, out / "synthetic.parquet", **judging)}
 
