@@ -1,7 +1,7 @@
 """`Estimator.predict`: what a candidate takes with given settings on so many rows, before it is tried."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -130,7 +130,3 @@ def memory(n_bytes: float) -> str:
 
 def _two_digits(number: float) -> str:
     return f"{number:.0f}" if number >= 10 else f"{number:.1f}".removesuffix(".0")
-
-
-def observed(seen: Sequence[Observation], task: Task, candidate: str) -> list[Observation]:
-    return [each for each in seen if each.task == task and each.candidate == candidate]

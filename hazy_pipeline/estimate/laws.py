@@ -68,7 +68,7 @@ def _gaussian_copula(shape: Shape, settings: Hyperparameters, n_rows: int) -> Pa
     }
 
 
-def _gaussian_copula_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+def _gaussian_copula_bytes(shape: Shape, _: Hyperparameters, n_rows: int) -> Parts:
     sample = min(n_rows, 500_000, 8_000_000 // max(shape.n_columns, 1))
     return {"fixed": 10 * MIB, "sample": 16.0 * sample * shape.n_columns, "rows": _rows_bytes(shape, min(n_rows, BLOCK_ROWS))}  # fmt: skip
 
@@ -123,11 +123,11 @@ def _gan_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
     }
 
 
-def _general(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+def _general(shape: Shape, _: Hyperparameters, n_rows: int) -> Parts:
     return {"fixed": 0.1, "cells": 2e-6 * n_rows * (shape.n_columns + shape.other)}
 
 
-def _general_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+def _general_bytes(shape: Shape, _: Hyperparameters, n_rows: int) -> Parts:
     return {"fixed": 20 * MIB, "rows": 3 * _rows_bytes(shape, n_rows)}
 
 
@@ -154,10 +154,7 @@ def _evaluate(shape: Shape, n_rows: int, n_reference: int) -> Parts:
     columns = max(shape.n_columns, 1)
     width = shape.continuous * 2 + sum(min(states, 40) + 2 for states in shape.states)
     compared, known = min(judged, CLOSENESS_ROWS), min(judged, unseen)
-    if shape.target_classes is None:
-        fits = 5 * 2 * 100
-    else:
-        fits = 2 * 200
+    fits = 5 * 2 * 100 if shape.target_classes is None else 2 * 200  # trees of the models that predict a column
     detected = 2 * min(judged, unseen)  # synthetic rows are told from as many unseen ones
     return {
         "fixed": 0.03,

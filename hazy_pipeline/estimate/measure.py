@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 EVERY = 0.004  # seconds between two looks at the memory
 
@@ -21,8 +23,8 @@ def resident() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def taken_by(call: Callable[[], object]) -> Taken:
-    """Call it and measure; what it raises comes through."""
+def taken_by(call: Callable[[], T]) -> tuple[T, Taken]:
+    """What the call returns, and what it took; what it raises comes through."""
     import psutil
 
     process, ended = psutil.Process(), Event()
@@ -37,10 +39,10 @@ def taken_by(call: Callable[[], object]) -> Taken:
     watcher.start()
     wall, cpu = time.perf_counter(), time.process_time()
     try:
-        call()
+        result = call()
     finally:
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         peak = max(peak, process.memory_info().rss)
         ended.set()
         watcher.join()
-    return Taken(wall, cpu, int(peak))
+    return result, Taken(wall, cpu, int(peak))

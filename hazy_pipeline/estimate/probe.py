@@ -22,7 +22,7 @@ from hazy_pipeline.estimate.measure import Taken, resident, taken_by
 from hazy_pipeline.estimate.model import Machine, Observation, Shape
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
 from hazy_pipeline.synthesizers.base import Synthesizer
-from hazy_pipeline.tables import Frames, Tables, write_frames
+from hazy_pipeline.tables import Tables, write_frames
 
 WARM_UP, SMALLEST, FACTOR = 300, 1_000, 3  # rows: not counted, first counted, and how much more each time
 EPOCHS = (1, 3)  # of a family that has epochs: enough to tell an epoch from what comes before and after
@@ -46,7 +46,9 @@ class Spec:
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> "Spec":
-        return cls(**{**state, "shape": Shape.from_json(state["shape"]), "configurations": tuple(state["configurations"])})
+        return cls(
+            **{**state, "shape": Shape.from_json(state["shape"]), "configurations": tuple(state["configurations"])}
+        )
 
 
 def corners(space: SearchSpace) -> tuple[Hyperparameters, ...]:
@@ -143,31 +145,29 @@ class _Probes:
         rows = self.rows.slice(self.rows.num_rows - n_rows, n_rows)
         train = write_frames(self.folder / f"rows-{n_rows}", self.schema, {self.table.name: rows})
         synthesizer = synthesizer_class(spec.candidate)(
-            self.schema, min_rows=spec.min_rows, text=spec.text, target=spec.target, **settings
+            self.schema, random_state=0, min_rows=spec.min_rows, text=spec.text, target=spec.target, **settings
         )
-        return synthesizer, taken_by(lambda: synthesizer.fit(train, validation=self.unseen))
+        return taken_by(lambda: synthesizer.fit(train, validation=self.unseen))
 
     def _sampled(self, fitted: Synthesizer) -> Observation:
         fitted.sample(10)  # what is made at the first draw
-        taken = taken_by(lambda: _draw(fitted))
-        return self._seen(Observation("sample", self.spec.candidate, SAMPLED, taken.cpu, taken.wall, taken.peak - self.held))
+        _, taken = taken_by(lambda: fitted.sample(SAMPLED))
+        return self._seen(
+            Observation("sample", self.spec.candidate, SAMPLED, taken.cpu, taken.wall, taken.peak - self.held)
+        )
 
     def _judge(self, n_rows: int, n_reference: int) -> Taken:
         from hazy_pipeline.evaluate import evaluate
 
         synthetic, train = self.rows.slice(0, n_rows), self.rows.slice(n_rows, n_rows)
         reference = self.rows.slice(2 * n_rows, n_reference)
-        return taken_by(lambda: evaluate(synthetic, train, reference, self.table, target=self.spec.target))
+        return taken_by(lambda: evaluate(synthetic, train, reference, self.table, target=self.spec.target))[1]
 
     def _seen(self, observation: Observation) -> Observation:
         observation = replace(observation, bytes=max(observation.bytes, 1))
         self.estimator = self.estimator.with_observations(observation)
         self.spent += observation.cpu
         return observation
-
-
-def _draw(fitted: Synthesizer) -> Frames:
-    return fitted.sample(SAMPLED)
 
 
 def _on_gpu(fitted: Synthesizer) -> bool:

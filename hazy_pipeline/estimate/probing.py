@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from upath import UPath
 
 from hazy_pipeline.config import GeneratorConfig
-from hazy_pipeline.estimate.estimator import Estimator
 from hazy_pipeline.estimate.model import Machine, Observation, Shape
 from hazy_pipeline.estimate.probe import Spec, corners
 from hazy_pipeline.tables import Tables, write_frames
@@ -53,21 +52,20 @@ def probe(tables: Tables, config: GeneratorConfig, shape: Shape, *, n_train: int
                         config.privacy.text, n_train, n_reference)  # fmt: skip
             (folder / "probe.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
             started.append((candidate, Path(str(folder))))
-        with ThreadPoolExecutor(Machine.here().cores) as threads:
-            found = list(threads.map(lambda each: _run(*each, timeout=TO_START + SLOWEST * seconds), started))
+        side_by_side = min(Machine.here().cores, len(started))
+        with ThreadPoolExecutor(side_by_side) as threads:
+            timeout, cores = TO_START + SLOWEST * seconds, Machine.here().cores // side_by_side
+            found = list(threads.map(lambda each: _run(*each, timeout=timeout, cores=cores), started))
     observations = tuple(seen for each in found for seen in each.observations)
     interpreters = {name: held for each in found for name, held in each.interpreters.items()}
     failed = {name: reason for each in found for name, reason in each.failed.items()}
     return Probed(observations, interpreters, failed)
 
 
-def estimator(shape: Shape, probed: Probed) -> Estimator:
-    return Estimator(shape, Machine.here(), probed.observations, probed.interpreters)
-
-
-def _run(candidate: str, folder: Path, *, timeout: float) -> Probed:
+def _run(candidate: str, folder: Path, *, timeout: float, cores: int) -> Probed:
     command = [sys.executable, "-W", "ignore", "-m", "hazy_pipeline.estimate.probe", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(cores))
+    environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     outputs = folder / "stdout", folder / "stderr"
     with outputs[0].open("wb") as stdout, outputs[1].open("wb") as stderr:
         process = subprocess.Popen(command, stdout=stdout, stderr=stderr, env=environment, stdin=subprocess.DEVNULL)
@@ -76,7 +74,9 @@ def _run(candidate: str, folder: Path, *, timeout: float) -> Probed:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    return _read(candidate, outputs[0].read_text(encoding="utf-8"), outputs[1].read_text(errors="replace"), process.returncode)
+    return _read(
+        candidate, outputs[0].read_text(encoding="utf-8"), outputs[1].read_text(errors="replace"), process.returncode
+    )
 
 
 def _read(candidate: str, printed: str, complaints: str, code: int) -> Probed:
