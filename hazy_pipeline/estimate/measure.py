@@ -5,6 +5,8 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import NamedTuple, TypeVar
 
+import psutil  # type: ignore[import-untyped]
+
 T = TypeVar("T")
 
 EVERY = 0.004  # seconds between two looks at the memory
@@ -18,15 +20,11 @@ class Taken(NamedTuple):
 
 def resident() -> int:
     """Bytes of memory that this process holds now."""
-    import psutil
-
     return int(psutil.Process().memory_info().rss)
 
 
 def taken_by(call: Callable[[], T]) -> tuple[T, Taken]:
     """What the call returns, and what it took; what it raises comes through."""
-    import psutil
-
     process, ended = psutil.Process(), Event()
     peak = process.memory_info().rss
 

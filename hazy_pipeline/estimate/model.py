@@ -95,7 +95,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Self:
-        import psutil
+        import psutil  # type: ignore[import-untyped]
 
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") != ""
