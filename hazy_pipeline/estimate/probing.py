@@ -74,12 +74,12 @@ def _run(candidate: str, folder: Path, *, timeout: float, cores: int) -> Probed:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    return _read(
+    return read(
         candidate, outputs[0].read_text(encoding="utf-8"), outputs[1].read_text(errors="replace"), process.returncode
     )
 
 
-def _read(candidate: str, printed: str, complaints: str, code: int) -> Probed:
+def read(candidate: str, printed: str, complaints: str, code: int) -> Probed:
     observations, interpreters, failed = [], {}, {}
     for line in printed.splitlines():
         if not line.startswith("{") or not line.endswith("}"):

@@ -21,7 +21,7 @@ from hazy_pipeline.run_store import Json
 from hazy_pipeline.tables import Tables
 
 PROBE_SECONDS = 4.0  # of processor time, per candidate
-PROBED_FROM = 60  # seconds of search: a shorter one is not worth measuring for
+PROBED_FROM = 30.0  # seconds of search, by the usual costs: a shorter one is not worth measuring for
 HEAVY_PROBED_FROM = 300  # ... nor, for a family that takes many seconds to import and to begin, one shorter than this
 SHARE = 1 / 60  # of the search's seconds that the probes of one candidate may take
 
@@ -81,9 +81,11 @@ def estimate_run(run: Run, tables: Tables, profile: Profile) -> Estimate:
     def make(folder: UPath) -> Json:
         records = earlier_costs(run.tracking, schema=tables.schema.digest)
         history = History.of(records, Machine.here())
-        bound = config.tuning.seconds
-        found = estimate(tables, profile, config, history=history, candidates=_worth_probing(config),
-                         seconds=min(PROBE_SECONDS, bound * SHARE) if bound >= PROBED_FROM else 0.0)  # fmt: skip
+        found = estimate(tables, profile, config, history=history, seconds=0)
+        if found.forecast.search >= PROBED_FROM:
+            seconds = min(PROBE_SECONDS, config.tuning.seconds * SHARE)
+            wanted = _worth_probing(config)
+            found = estimate(tables, profile, config, history=history, seconds=seconds, candidates=wanted)
         (folder / "estimator.json").write_text(json.dumps(found.estimator.to_json(), indent=1), encoding="utf-8")
         (folder / "forecast.json").write_text(json.dumps(found.forecast.to_json(), indent=1), encoding="utf-8")
         return {"lines": words.lines(found.forecast), "first_run": list(found.forecast.first_run),
