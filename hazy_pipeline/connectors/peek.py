@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -57,15 +58,16 @@ def head_of_csv(reader: CsvReader, files: Sequence[File], names: Sequence[str], 
     rows = pa.Table.from_batches(typed, schema=schema)
     if n_read <= max_rows:
         return Head(rows, rows.num_rows, "all were read")
-    return Head(rows, max(_rows_by_size(files), rows.num_rows), "from the size of the files")
+    n_rows = max(_rows_by_size(files, reader.options.quote), rows.num_rows)
+    return Head(rows, n_rows, "from the size of the files")
 
 
-def _rows_by_size(files: Sequence[File]) -> int:
+def _rows_by_size(files: Sequence[File], quote: str) -> int:
     """Lines of the first file's beginning, and how many such beginnings the bytes of all files make."""
     first = files[0]
     try:
         with first.open() as raw:
-            lines, used, at_end = _lines(raw)
+            lines, used, at_end = _lines(raw, quote)
     except store_errors() as error:
         raise SourceError(f"{first.shown}: cannot be read: {error}") from None
     sizes = [file.size or 0 for file in files]
@@ -74,13 +76,16 @@ def _rows_by_size(files: Sequence[File]) -> int:
     return max(round(sum(sizes) * lines / max(used, 1)) - len(files), 0)
 
 
-def _lines(raw: BinaryIO) -> tuple[int, int, bool]:
-    """Line ends among the first bytes, how many bytes of the (compressed) file they took, and whether that was all."""
+def _lines(raw: BinaryIO, quote: str) -> tuple[int, int, bool]:
+    """Line ends outside quotes among the first bytes, how many bytes of the (compressed) file these took, and whether
+    that was all."""
     zipped = raw.read(2) == b"\x1f\x8b"
     raw.seek(0)
     stream = gzip.GzipFile(fileobj=raw) if zipped else raw
     head = stream.read(HEAD_BYTES)
-    return head.count(b"\n"), raw.tell(), len(head) < HEAD_BYTES
+    text = np.frombuffer(head, dtype=np.uint8)
+    inside = np.cumsum(text == ord(quote)) % 2 == 1 if quote.isascii() else np.zeros(len(text), dtype=bool)
+    return int(((text == ord("\n")) & ~inside).sum()), raw.tell(), len(head) < HEAD_BYTES
 
 
 def head_of_parquet(reader: ParquetReader, files: Sequence[File], names: Sequence[str], max_rows: int) -> Head:

@@ -115,12 +115,12 @@ class _Probes:
                 yield self._sampled(fitted)
 
     def evaluations(self) -> Iterator[Observation]:
-        """Real rows stand in for synthetic ones."""
+        """Real rows stand in for synthetic ones; some are training rows as well, which costs the same."""
         ratio = max(self.spec.n_reference, 1) / max(self.spec.n_train, 1)
         self.held = self._judge(min(WARM_UP, self.n_fitted // 3), 50).peak
         n_rows = min(SMALLEST, self.spec.n_train)
-        while 2 * n_rows + int(n_rows * ratio) <= self.rows.num_rows:
-            n_reference = max(int(n_rows * ratio), 20)
+        while n_rows <= self.rows.num_rows:
+            n_reference = min(max(int(n_rows * ratio), 20), self.rows.num_rows)
             expected = self.estimator.evaluation(n_rows, n_reference).cpu_seconds
             if self.estimator.observations and self.spent + expected > self.spec.seconds:
                 return
@@ -129,7 +129,7 @@ class _Probes:
                                          n_reference=n_reference))  # fmt: skip
             if n_rows >= self.spec.n_train:
                 return
-            n_rows = min(n_rows * 2, self.spec.n_train)
+            n_rows = min(n_rows * FACTOR, max(self.spec.n_train, n_rows + 1))
 
     def _prepare(self) -> None:
         """Everything imported and set up once, which is no part of a fit's cost; then what the process holds."""
@@ -159,8 +159,9 @@ class _Probes:
     def _judge(self, n_rows: int, n_reference: int) -> Taken:
         from hazy_pipeline.evaluate import evaluate
 
-        synthetic, train = self.rows.slice(0, n_rows), self.rows.slice(n_rows, n_rows)
-        reference = self.rows.slice(2 * n_rows, n_reference)
+        left = self.rows.num_rows - n_rows
+        synthetic, train = self.rows.slice(0, n_rows), self.rows.slice(left, n_rows)
+        reference = self.rows.slice(min(n_rows, self.rows.num_rows - n_reference), n_reference)
         return taken_by(lambda: evaluate(synthetic, train, reference, self.table, target=self.spec.target))[1]
 
     def _seen(self, observation: Observation) -> Observation:

@@ -1,5 +1,6 @@
 """An estimate on the terminal."""
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,7 +26,9 @@ def show_look(console: Console, found: Look) -> None:
 
 def cost_table(forecast: Forecast) -> Table:
     """A line per candidate: one trial, all trials, memory, GPU, training, rows per second."""
-    table = Table(title=f"What a run of {forecast.generator} will cost")
+    table = Table(
+        title=f"What a run of {forecast.generator} will cost", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+    )
     table.add_column("candidate", no_wrap=True)
     for name in ("one trial", "trials", "in all", "memory", "GPU", "training", "rows/s"):
         table.add_column(name, justify="left" if name == "GPU" else "right", no_wrap=True)
