@@ -67,6 +67,18 @@ def of_whole(forecast: Forecast) -> list[str]:
     return said
 
 
+def rests_on(forecast: Forecast, earlier_runs: int = 0) -> str:
+    """What the figures were predicted from."""
+    timed = any(made.measured for made in forecast.candidates)
+    if earlier_runs:
+        return (
+            "earlier runs of this Generator and timed fits on this machine"
+            if timed
+            else "earlier runs of this Generator"
+        )
+    return "small timed fits on this machine and these rows" if timed else "usual costs, for nothing was timed here yet"
+
+
 def _total(forecast: Forecast) -> str:
     return (
         f"A first run takes about {_range(*forecast.first_run)}: {duration(forecast.search)} of search, the training of the "

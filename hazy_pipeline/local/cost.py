@@ -17,23 +17,23 @@ def show_look(console: Console, found: Look) -> None:
     console.print(cost_table(forecast))
     for line in words.lines(forecast)[1:]:
         console.print(f"• {escape(line)}", highlight=False, soft_wrap=True)
-    about = "" if found.how != "from the size of the files" else "about "
-    known = f"{forecast.n_rows:,} rows ({found.how})" if not about else f"{about}{forecast.n_rows:,} rows ({found.how})"
-    rests = "earlier runs of this Generator and " if found.earlier_runs else ""
-    console.print(f"[dim]Read {found.read:,} of {known}; measured by {rests}small timed fits on this machine.[/]",
-                  highlight=False, soft_wrap=True)  # fmt: skip
+    about = "about " if found.how == "from the size of the files" else ""
+    console.print(
+        f"[dim]Read {found.read:,} of {about}{forecast.n_rows:,} rows ({found.how}). "
+        f"Predicted from {words.rests_on(forecast, found.earlier_runs)}.[/]", highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def cost_table(forecast: Forecast) -> Table:
     """A line per candidate: one trial, all trials, memory, GPU, training, rows per second."""
     table = Table(
-        title=f"What a run of {forecast.generator} will cost", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False
+        title=f"What a run of {forecast.generator} will cost", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
     table.add_column("candidate", no_wrap=True)
-    for name in ("one trial", "trials", "in all", "memory", "GPU", "training", "rows/s"):
+    for name in ("a trial", "trials", "in all", "memory", "GPU", "training", "rows/s"):
         table.add_column(name, justify="left" if name == "GPU" else "right", no_wrap=True)
     for made in forecast.candidates:
-        gpu = ("yes" if forecast.has_gpu else "absent") if made.gpu else ""
+        gpu = ("yes" if forecast.has_gpu else "none") if made.gpu else ""
         name = made.candidate.replace("_", " ")
         table.add_row(
             f"[strike]{name}[/]" if made.excluded else name, duration(made.trial.seconds), str(made.trials),
