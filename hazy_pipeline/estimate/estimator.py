@@ -41,10 +41,14 @@ class Estimator:
 
     def trial(self, candidate: str, hyperparameters: Hyperparameters, n_rows: int, n_reference: int) -> Cost:
         """One trial of a search: a fit on `n_rows` rows, as many drawn, and their evaluation, in one process."""
-        fit, draw = self.predict(candidate, hyperparameters, n_rows), self.sampling(candidate, n_rows)
-        judged = self.evaluation(n_rows, n_reference)
-        more = max(self._interpreter(candidate) - self._interpreter(""), 0)  # the family stays imported meanwhile
-        return fit + draw + replace(judged, bytes=judged.bytes + more)
+        fitted = self.predict(candidate, hyperparameters, n_rows) + self.sampling(candidate, n_rows)
+        return self.judged(candidate, fitted, n_rows, n_reference)
+
+    def judged(self, candidate: str, fitted: Cost, n_rows: int, n_reference: int) -> Cost:
+        """`fitted`, and an evaluation after it in the same process, where the family stays imported meanwhile."""
+        evaluation = self.evaluation(n_rows, n_reference)
+        more = max(self._interpreter(candidate) - self._interpreter(""), 0)
+        return fitted + replace(evaluation, bytes=evaluation.bytes + more)
 
     def is_measured(self, candidate: str) -> bool:
         """Whether a fit of this candidate was observed, so that its constants are not only the machine's speed."""

@@ -15,10 +15,43 @@ DRAWS = 40  # configurations over which a trial's cost is averaged
 JUDGED = 2  # evaluations of the final judgement: the model, and real rows in its place
 JUDGED_LATER = 3  # ... and the champion
 JUDGED_ROWS = 25_000
-LATER_SHARE = 0.1  # of a first search: what a later one may take where the earlier winner still stands
 MEMORY_SHARE = 0.9  # of the machine's memory that one process may hold
 TO_DRAW = 1_000_000
 NOTABLE = 1.15  # times as long, from which a parameter's influence on the cost is worth telling
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How a search spends its trials, as far as their cost depends on it.
+
+    `rungs`: each look at a configuration, as the divisor of the sample's rows and the share of trials that get so far; on
+    a divisor d a training has 1/sqrt(d) of its epochs. `judged_rows`: of each kind, in a trial's evaluation. `looks`:
+    quick looks (on the fewest rows) that a later run takes at the earlier winner's family; every other gets one.
+    """
+
+    rungs: tuple[tuple[int, float], ...] = ((1, 1.0),)
+    judged_rows: int = 25_000
+    looks: int = 3
+
+    def trial(self, estimator: Estimator, candidate: str, settings: Hyperparameters, n_rows: int, n_reference: int,
+              *, quick: bool = False) -> Cost:  # fmt: skip
+        """The expected cost of one trial on a sample of `n_rows` rows. `quick`: of its first look alone."""
+        looks = [
+            self._look(estimator, candidate, settings, n_rows // part, n_reference, part).times(1 if quick else share)
+            for part, share in (self.rungs[:1] if quick else self.rungs)
+        ]
+        return sum(looks[1:], start=looks[0])
+
+    def _look(
+        self, estimator: Estimator, candidate: str, settings: Hyperparameters, n_rows: int, n_reference: int, part: int
+    ) -> Cost:
+        if "epochs" in settings:
+            settings = {**settings, "epochs": max(1, round(int(settings["epochs"]) / part**0.5))}
+        fitted = estimator.predict(candidate, settings, n_rows) + estimator.sampling(candidate, n_rows)
+        return estimator.judged(candidate, fitted, min(n_rows, self.judged_rows), min(n_reference, self.judged_rows))
+
+
+WHOLE = SearchPlan()  # every trial on the whole sample
 
 
 @dataclass(frozen=True)
@@ -40,11 +73,13 @@ class CandidateForecast:
     measured: bool  # by a probe or an earlier run; else from the family's usual constants and this machine's speed
     trials: int
     first: Cost  # the trial that is made first
+    quick: Cost  # its first look, on the fewest rows
     trial: Cost  # the mean over the search space
     cheapest: Cost
     dearest: Cost
     search: Cost  # all trials
     training: Cost  # of the first configuration, on all training rows
+    first_epochs: int | None  # that the first configuration trains for, where the family has epochs
     rows_per_second: float  # drawn by one core
     influence: Influence | None
     excluded: str  # why it cannot be run here, or ""
@@ -88,7 +123,7 @@ class Forecast:
 
 
 def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mapping[str, float] | None = None,
-             failed: Mapping[str, str] | None = None) -> Forecast:  # fmt: skip
+             failed: Mapping[str, str] | None = None, plan: SearchPlan = WHOLE) -> Forecast:  # fmt: skip
     """`corrected`: how many times as long each candidate's earlier searches took as predicted. `failed`: candidates of which a small
     fit failed, with the reason."""
     n_rows = estimator.shape.n_rows
@@ -102,7 +137,7 @@ def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mappin
     found = []
     for name, space in spaces.items():
         made = _candidate(estimator, name, space, n_train=n_train, n_sample=n_sample, n_reference=n_reference,
-                          trials=per_candidate[name], factor=corrected.get(name, 1.0))  # fmt: skip
+                          trials=per_candidate[name], factor=corrected.get(name, 1.0), plan=plan)  # fmt: skip
         reason = _excluded(made, config, allowed)
         found.append(replace(made, excluded=reason, failed=(failed or {}).get(name, "")))
     usable = [each for each in found if not each.excluded] or found
@@ -111,7 +146,8 @@ def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mappin
         min(n_train, JUDGED_ROWS), min(max(int(n_rows * config.split.holdout), 1), JUDGED_ROWS)
     )
     search = min(wanted, config.tuning.seconds)
-    later = max(LATER_SHARE * search, min(each.first.seconds for each in usable))
+    quick = [each.quick.seconds for each in usable]
+    later = min(search, sum(quick) + (plan.looks - 1) * max(quick))
     trainings = [min(each.training.seconds, config.training.seconds) if "epochs" in spaces[each.candidate].limits
                  else each.training.seconds for each in usable]  # fmt: skip
     ends = min(trainings), max(trainings)
@@ -126,11 +162,11 @@ def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mappin
 
 
 def _candidate(estimator: Estimator, name: str, space: SearchSpace, *, n_train: int, n_sample: int, n_reference: int,
-               trials: int, factor: float) -> CandidateForecast:  # fmt: skip
+               trials: int, factor: float, plan: SearchPlan) -> CandidateForecast:  # fmt: skip
     from hazy_pipeline.synthesizers import ACCELERATORS
 
-    def trial(settings: Hyperparameters) -> Cost:
-        cost = estimator.trial(name, settings, n_sample, n_reference)
+    def trial(settings: Hyperparameters, *, quick: bool = False) -> Cost:
+        cost = plan.trial(estimator, name, settings, n_sample, n_reference, quick=quick)
         return Cost(factor * cost.seconds, factor * cost.cpu_seconds, cost.bytes)
 
     drawn = [trial(settings) for settings in draws(space)]
@@ -138,11 +174,12 @@ def _candidate(estimator: Estimator, name: str, space: SearchSpace, *, n_train: 
                 max(cost.bytes for cost in drawn))  # fmt: skip
     first = trial(space.first())
     ordered = sorted((*drawn, first), key=lambda cost: cost.cpu_seconds)
-    draw = estimator.sampling(name, TO_DRAW)
+    draw, epochs = estimator.sampling(name, TO_DRAW), space.first().get("epochs")
     return CandidateForecast(
         candidate=name, gpu=ACCELERATORS.get(name) == "gpu", measured=estimator.is_measured(name), trials=trials,
-        first=first, trial=mean, cheapest=ordered[0], dearest=ordered[-1], search=first + mean.times(trials - 1),
-        training=estimator.predict(name, space.first(), n_train), rows_per_second=TO_DRAW / max(draw.cpu_seconds, 1e-6),
+        first=first, quick=trial(space.first(), quick=True), trial=mean, cheapest=ordered[0], dearest=ordered[-1], search=first + mean.times(trials - 1),
+        training=estimator.predict(name, space.first(), n_train), first_epochs=epochs if isinstance(epochs, int) else None,
+        rows_per_second=TO_DRAW / max(draw.cpu_seconds, 1e-6),
         influence=_influence(estimator, name, space, n_sample), excluded="",
     )  # fmt: skip
 
@@ -159,10 +196,9 @@ def _trials(config: GeneratorConfig) -> dict[str, int]:
 
 def _excluded(made: CandidateForecast, config: GeneratorConfig, allowed: int) -> str:
     """A family with epochs is ended by the time bound and keeps what it has; another one has to finish a fit."""
-    by_epochs = "epochs" in config.search_spaces()[made.candidate].limits
     peak = max((made.first, made.training), key=lambda cost: cost.bytes)
     reason = within(peak, bytes=allowed)
-    if not by_epochs and not reason:
+    if made.first_epochs is None and not reason:
         reason = within(made.cheapest, seconds=max(config.tuning.seconds, 1))
     return reason and f"it {reason}"
 

@@ -64,7 +64,7 @@ def _gaussian_copula(shape: Shape, settings: Hyperparameters, n_rows: int) -> Pa
         "cells": 2.5e-7 * n_rows * (columns + shape.other),
         "pairs": 4e-10 * n_rows * columns**2 + 2e-5 * columns**2,
         "groups": 1e-5 * groups,
-        "families": 0.12 * shape.continuous * (0.5 + min(n_rows, 20_000) / 40_000) if parametric else 0.0,
+        "families": 0.15 * shape.continuous if parametric else 0.0,  # of a sample whose size hardly changes
     }
 
 
@@ -159,8 +159,8 @@ def _evaluate(shape: Shape, n_rows: int, n_reference: int) -> Parts:
     return {
         "fixed": 0.03,
         "trees": 3e-4 * (fits + 300),
-        "learning": 1.2e-9 * columns * (fits * judged + 300 * detected) + 2.5e-9 * columns * fits * unseen,
-        "distances": 2.5e-10 * min(width, 512) * (2 * compared * known + 2 * unseen**2 + judged * known),
+        "learning": 1.5e-9 * columns * (fits * judged + 300 * detected) + 2.5e-9 * columns * fits * unseen,
+        "distances": 6e-11 * min(width, 512) * (2 * compared * known + 2 * unseen**2 + judged * known),
         "cells": 4e-7 * (2 * judged + unseen) * columns,
     }  # fmt: skip
 

@@ -88,11 +88,24 @@ def estimate_run(run: Run, tables: Tables, profile: Profile) -> Estimate:
             found = estimate(tables, profile, config, history=history, seconds=seconds, candidates=wanted)
         (folder / "estimator.json").write_text(json.dumps(found.estimator.to_json(), indent=1), encoding="utf-8")
         (folder / "forecast.json").write_text(json.dumps(found.forecast.to_json(), indent=1), encoding="utf-8")
-        return {"lines": words.lines(found.forecast), "first_run": list(found.forecast.first_run),
+        return {"candidates": at_least(found.forecast), "lines": words.lines(found.forecast), "first_run": list(found.forecast.first_run),
                 "later_run": list(found.forecast.later_run), "earlier_runs": len(records)}  # fmt: skip
 
     run.folder.step("estimate").once(inputs, make)
     return _kept(run)
+
+
+def at_least(forecast: Forecast) -> dict[str, dict[str, float]]:
+    """What each candidate needs at least, for whoever rules out what cannot be afforded: seconds of a look at its first
+    configuration on an idle machine, and bytes of the larger of that trial and its training.
+
+    A family that trains by epochs can be ended at any time, so that one epoch is all it needs.
+    """
+    found = {}
+    for made in forecast.candidates:
+        seconds = min(made.quick.seconds, made.quick.cpu_seconds) / (made.first_epochs or 1)
+        found[made.candidate] = {"seconds": seconds, "bytes": float(max(made.first.bytes, made.training.bytes))}
+    return found
 
 
 def _worth_probing(config: GeneratorConfig) -> list[str]:

@@ -8,10 +8,11 @@ import pytest
 from hazy_pipeline.config import GeneratorConfig
 from hazy_pipeline.estimate import words
 from hazy_pipeline.estimate.estimator import Estimator
-from hazy_pipeline.estimate.forecast import Forecast, draws, forecast
+from hazy_pipeline.estimate.forecast import Forecast, SearchPlan, draws, forecast
 from hazy_pipeline.estimate.history import History
 from hazy_pipeline.estimate.model import Machine, Observation, Shape
 from hazy_pipeline.estimate.page import section
+from hazy_pipeline.estimate.record import at_least
 from hazy_pipeline.search_spaces import SPACES, UseCase, search_space
 
 MACHINE = Machine(2, 16 << 30, False)
@@ -62,12 +63,31 @@ def test_more_cores_shorten_a_search_of_several_candidates_but_not_below_its_lon
     assert few.search_wanted == pytest.approx(sum(each.search.cpu_seconds for each in few.candidates))
 
 
-def test_a_later_run_takes_about_a_tenth_of_the_search() -> None:
-    found = of(tuning={"trials": 60, "seconds": 3_600})
-    search_of_later = (
+def test_a_later_run_looks_at_the_earlier_winner_and_once_at_the_others() -> None:
+    found = of(tuning={"trials": 60, "seconds": 36_000})
+    search = (
         found.later_run[0] - min(each.training.seconds for each in found.candidates) - 1.5 * found.judgement.seconds
     )
-    assert search_of_later == pytest.approx(found.search / 10, rel=0.01)
+    quick = [each.quick.seconds for each in found.candidates]
+    assert search == pytest.approx(sum(quick) + 2 * max(quick))
+
+
+def test_a_search_by_rungs_costs_less_and_its_later_run_much_less() -> None:
+    estimator, config = Estimator(SHAPE, MACHINE), configured(tuning={"trials": 60, "seconds": 360_000})
+    whole = forecast(estimator, config)
+    rungs = forecast(estimator, config, plan=SearchPlan(((9, 1.0), (3, 0.4), (1, 0.2)), judged_rows=10_000))
+    assert rungs.search_wanted < 0.7 * whole.search_wanted
+    assert rungs.of("gan").quick.seconds < whole.of("gan").quick.seconds / 3
+    assert rungs.later_run[0] < 0.1 * rungs.first_run[0]
+
+
+def test_what_a_candidate_needs_at_least_lets_a_training_by_epochs_be_cut_short() -> None:
+    found = of(machine=replace(MACHINE, cores=4))
+    least = at_least(found)
+    assert set(least) == set(SPACES)
+    assert least["gan"]["seconds"] == pytest.approx(found.of("gan").quick.cpu_seconds / 100)
+    assert least["bayesian_network"]["seconds"] == pytest.approx(found.of("bayesian_network").quick.cpu_seconds)
+    assert least["gan"]["bytes"] >= found.of("gan").training.bytes
 
 
 def test_what_dominates_and_what_leaving_it_out_saves() -> None:
