@@ -35,6 +35,12 @@ class Estimator:
         """Drawing `n_rows` rows in one thread, without writing them."""
         return self._cost(replace(self._asked("sample", candidate, n_rows, {}), gpu=False))
 
+    def generation(self, candidate: str, n_rows: int) -> Cost:
+        """Drawing `n_rows` rows and writing them to a file."""
+        cells = n_rows * (self.shape.n_columns + self.shape.other)
+        written = laws.SECONDS_TO_WRITE * cells * self._seconds.speed
+        return self.sampling(candidate, n_rows) + Cost(written, written, 0)
+
     def evaluation(self, n_rows: int, n_reference: int) -> Cost:
         """Judging `n_rows` synthetic rows beside as many training rows and `n_reference` unseen ones."""
         return self._cost(Observation("evaluate", "", n_rows, 0, 0, n_reference=n_reference))
@@ -69,7 +75,8 @@ class Estimator:
     def _asked(self, task: Task, candidate: str, n_rows: int, settings: Hyperparameters) -> Observation:
         from hazy_pipeline.synthesizers import ACCELERATORS
 
-        on_gpu = self.machine.gpu and ACCELERATORS.get(candidate) == "gpu"
+        seen = [each.gpu for each in self.observations if (each.task, each.candidate) == ("fit", candidate)]
+        on_gpu = any(seen) if seen else self.machine.gpu and ACCELERATORS.get(candidate) == "gpu"
         return Observation(task, candidate, n_rows, 0, 0, hyperparameters=settings, gpu=on_gpu)
 
     def _cost(self, asked: Observation) -> Cost:

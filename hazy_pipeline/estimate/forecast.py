@@ -199,7 +199,8 @@ def _excluded(made: CandidateForecast, config: GeneratorConfig, allowed: int) ->
     peak = max((made.first, made.training), key=lambda cost: cost.bytes)
     reason = within(peak, bytes=allowed)
     if made.first_epochs is None and not reason:
-        reason = within(made.cheapest, seconds=max(config.tuning.seconds, 1))
+        idle = replace(made.cheapest, seconds=min(made.cheapest.seconds, made.cheapest.cpu_seconds))
+        reason = within(idle, seconds=config.tuning.seconds)
     return reason and f"it {reason}"
 
 

@@ -17,6 +17,7 @@ Law = Callable[[Shape, Hyperparameters, int], Parts]
 MIB = 1 << 20
 JUDGED_ROWS = 25_000  # of each kind at most, as `evaluate` has it
 CLOSENESS_ROWS = 10_000
+SECONDS_TO_WRITE = 4e-8  # one cell, as text
 MODES = 0.6  # of the modes that a mixture may have, the share that remains
 
 

@@ -92,5 +92,7 @@ def read(candidate: str, printed: str, complaints: str, code: int) -> Probed:
         elif "error" in told:
             failed[candidate] = told["error"]
     if code not in (0, -9) and candidate not in failed:
-        failed[candidate] = (complaints.strip().splitlines() or [f"its process ended with code {code}"])[-1]
+        last = (complaints.strip().splitlines() or [""])[-1]
+        kind = last.partition(":")[0]  # the rest may quote a value of the data
+        failed[candidate] = kind if kind.isidentifier() else f"its process ended with code {code}"
     return Probed(tuple(observations), interpreters, failed)

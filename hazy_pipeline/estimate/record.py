@@ -141,7 +141,9 @@ def paid(run: Run, outputs: Mapping[str, Mapping[str, Any]] | None = None) -> li
     if ended["select"] and ended["generate"] and ended["generate"].get("rows"):
         winner, made = ended["select"]["winner"]["candidate"], ended["generate"]
         found.append(
-            Paid("generation", winner, kept.estimator.sampling(winner, made["rows"]).seconds, made.get("seconds", 0.0))
+            Paid(
+                "generation", winner, kept.estimator.generation(winner, made["rows"]).seconds, made.get("seconds", 0.0)
+            )
         )
     return [each for each in found if each is not None and each.actual > 0]
 

@@ -209,6 +209,19 @@ def test_wall_clock_follows_what_was_seen_and_a_gpu_counts_by_the_clock() -> Non
     assert found.seconds == pytest.approx(10.0, rel=0.3)
 
 
+def test_a_gpu_that_the_training_did_not_use_is_not_reckoned_with() -> None:
+    on_cpu = Observation("fit", "gan", 9_000, 20.0, 20.0, hyperparameters=first("gan"))
+    found = Estimator(ADULT, Machine(2, 8 << 30, True), (on_cpu,)).predict("gan", {}, 9_000)
+    assert found.cpu_seconds == pytest.approx(20.0, rel=0.3)
+
+
+def test_generating_is_drawing_and_writing() -> None:
+    estimator = Estimator(ADULT, MACHINE)
+    drawn, made = estimator.sampling("gan", 10**6), estimator.generation("gan", 10**6)
+    assert drawn.seconds < made.seconds < drawn.seconds + 2
+    assert made.bytes == drawn.bytes
+
+
 def test_costs_add_up_in_time_and_not_in_memory() -> None:
     assert Cost(1, 2, 30) + Cost(3, 4, 50) == Cost(4, 6, 50)
     assert Cost(1, 2, 30).times(3) == Cost(3, 6, 30)

@@ -75,9 +75,10 @@ def test_what_a_killed_probe_had_printed_counts() -> None:
     found = read("gan", printed, "", -9)
     assert found.observations == (seen,)
     assert found.failed == {}
-    crashed = read("gan", printed, "Traceback\nMemoryError: too much\n", 1)
+    crashed = read("gan", printed, "Traceback\nValueError: could not convert string to float: 'Anna'\n", 1)
     assert crashed.observations == (seen,)
-    assert crashed.failed == {"gan": "MemoryError: too much"}
+    assert crashed.failed == {"gan": "ValueError"}  # without what may be a value of the data
+    assert read("gan", "", "", -11).failed == {"gan": "its process ended with code -11"}
 
 
 def test_probing_leaves_the_caller_as_it_was(tables: Tables, profile: Profile, config: GeneratorConfig) -> None:
