@@ -51,7 +51,7 @@ class SearchPlan:
         return estimator.judged(candidate, fitted, min(n_rows, self.judged_rows), min(n_reference, self.judged_rows))
 
 
-WHOLE = SearchPlan()  # every trial on the whole sample
+AS_TUNED = SearchPlan()  # what `tune` does: every trial on the whole sample
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Forecast:
 
 
 def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mapping[str, float] | None = None,
-             failed: Mapping[str, str] | None = None, plan: SearchPlan = WHOLE) -> Forecast:  # fmt: skip
+             failed: Mapping[str, str] | None = None, plan: SearchPlan = AS_TUNED) -> Forecast:  # fmt: skip
     """`corrected`: how many times as long each candidate's earlier searches took as predicted. `failed`: candidates of which a small
     fit failed, with the reason."""
     n_rows = estimator.shape.n_rows

@@ -28,6 +28,7 @@ class Family:
     seconds: Law
     bytes: Law
     interpreter: int  # bytes of a process that has imported what the family needs
+    draw: float = 6e-8  # seconds to draw one cell
 
 
 def _bayesian_network(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
@@ -135,7 +136,7 @@ def _general_bytes(shape: Shape, _: Hyperparameters, n_rows: int) -> Parts:
 FAMILIES: dict[str, Family] = {
     "bayesian_network": Family(_bayesian_network, _bayesian_network_bytes, 250 * MIB),
     "gaussian_copula": Family(_gaussian_copula, _gaussian_copula_bytes, 250 * MIB),
-    "gan": Family(_gan, _gan_bytes, 550 * MIB),
+    "gan": Family(_gan, _gan_bytes, 550 * MIB, draw=3e-7),
 }
 GENERAL = Family(_general, _general_bytes, 300 * MIB)
 
@@ -145,8 +146,8 @@ def _rows_bytes(shape: Shape, n_rows: int) -> float:
     return n_rows * (10.0 * shape.continuous + 14.0 * len(shape.states) + 30.0 * shape.other)
 
 
-def _sample(shape: Shape, n_rows: int) -> Parts:
-    return {"fixed": 0.002, "cells": 6e-8 * n_rows * (shape.n_columns + shape.other)}
+def _sample(candidate: str, shape: Shape, n_rows: int) -> Parts:
+    return {"fixed": 0.002, "cells": family(candidate).draw * n_rows * (shape.n_columns + shape.other)}
 
 
 def _evaluate(shape: Shape, n_rows: int, n_reference: int) -> Parts:
@@ -202,7 +203,7 @@ def _parts(shape: Shape, what: Observation, *, in_bytes: bool) -> Parts:
         law = _evaluate_bytes if in_bytes else _evaluate
         return law(shape, what.n_rows, what.n_reference)
     if what.task == "sample":
-        return {"rows": 2 * _rows_bytes(shape, BLOCK_ROWS)} if in_bytes else _sample(shape, what.n_rows)
+        return {"rows": 2 * _rows_bytes(shape, BLOCK_ROWS)} if in_bytes else _sample(what.candidate, shape, what.n_rows)
     own = family(what.candidate)
     return (own.bytes if in_bytes else own.seconds)(shape, whole(what.candidate, what.hyperparameters), what.n_rows)
 

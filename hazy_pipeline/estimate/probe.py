@@ -70,12 +70,14 @@ def plan(spec: Spec, available: int) -> Iterator[tuple[Hyperparameters, int]]:
     most = min(available, spec.n_train)
     yield _short(first, EPOCHS[0]), min(SMALLEST, most)
     yield _short(first, EPOCHS[1]), min(SMALLEST * FACTOR, most)
-    for settings in others:
+    for settings in others[:1]:
         yield _short(settings, EPOCHS[0]), min(CORNER_ROWS, most)
     n_rows = SMALLEST * FACTOR
     while n_rows < most:
         n_rows = min(n_rows * FACTOR, most)
         yield _short(first, EPOCHS[0]), n_rows
+    for settings in others[1:]:
+        yield _short(settings, EPOCHS[0]), min(CORNER_ROWS, most)
 
 
 def _short(settings: Hyperparameters, epochs: int) -> Hyperparameters:
