@@ -81,7 +81,8 @@ def estimate(
     from hazy_pipeline.estimate.look import look
     from hazy_pipeline.local.cost import show_look
 
-    chosen = override(load_config(_config_path(config)), seconds=budget, trials=trials, candidates=_listed(candidates))
+    names = [name.strip() for name in candidates.split(",") if name.strip()] if candidates else None
+    chosen = override(load_config(_config_path(config)), seconds=budget, trials=trials, candidates=names)
     with console.status("looking at the source and timing small fits"):
         found = look(chosen, max_rows=rows, seconds=probe)
     if as_json:
@@ -110,7 +111,7 @@ def run(
 
     options = Options(
         seconds=budget, trials=trials, seed=seed, force=force, accept_schema_change=accept_schema_change,
-        candidates=_listed(candidates), trigger="cli",
+        candidates=tuple(c.strip() for c in candidates.split(",") if c.strip()) if candidates else None, trigger="cli",
     )  # fmt: skip
     run_id = f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -208,10 +209,6 @@ def demo_add_day(path: Annotated[Path | None, typer.Option(help="Default: $HAZY_
     from hazy_pipeline.demo import add_day
 
     console.print(f"added {add_day(path or settings.home() / 'demo' / 'bank.db')}", highlight=False)
-
-
-def _listed(names: str | None) -> tuple[str, ...] | None:
-    return tuple(name.strip() for name in names.split(",") if name.strip()) if names else None
 
 
 def _config_path(given: Path) -> Path:
