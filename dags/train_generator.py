@@ -34,14 +34,18 @@ OUTSIDE: dict[str, Any] = {  # for tasks that touch what is not ours: the source
 
 @task(task_display_name="Extract", **OUTSIDE)
 def extract(file: str, **context: Any) -> Any:
-    """Read the source, up to a watermark, into Parquet."""
-    return perform("extract", file, context, retried=(SourceError,))
+    """Read the source, up to a watermark, into Parquet; the log ends with a first guess at what the run will cost."""
+    outcome = perform("extract", file, context, retried=(SourceError,))
+    print("\n".join(outcome["cost"]))
+    return outcome
 
 
 @task(task_display_name="Profile")
 def profile(file: str, **context: Any) -> Any:
-    """Find out what every column is, warn about what looks wrong, and set the hold-out aside."""
-    return perform("profile", file, context)
+    """Find out what every column is, warn about what looks wrong, set the hold-out aside, and say what the run will cost."""
+    outcome = perform("profile", file, context)
+    print("\n".join(outcome["cost"]))
+    return outcome
 
 
 @task.branch(task_display_name="Decide")

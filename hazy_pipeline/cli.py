@@ -84,6 +84,37 @@ def validate(configs: Annotated[list[Path], typer.Argument(help="YAML files")]) 
 
 
 @app.command()
+def estimate(
+    config: Annotated[Path, typer.Argument(help="A Generator's YAML, or its name in the folder of Generators")],
+    budget: Annotated[int | None, typer.Option(help="Seconds for the whole search")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials for the whole search")] = None,
+    candidates: Annotated[str | None, typer.Option(help="Comma-separated; default: all that are configured")] = None,
+    rows: Annotated[int, typer.Option(min=100, help="Rows of the source to look at, at most")] = 60_000,
+    probe: Annotated[float, typer.Option(min=0, max=600, help="Seconds of timed fits per candidate")] = 4.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole forecast as JSON")] = False,
+) -> None:
+    """Say what a run will cost before anything expensive: each candidate's seconds and memory, and what decides them."""
+    import json
+
+    from hazy_pipeline.config import override
+    from hazy_pipeline.estimate.look import look
+    from hazy_pipeline.local.cost import show_look
+
+    names = [name.strip() for name in candidates.split(",") if name.strip()] if candidates else None
+    chosen = override(load_config(_config_path(config)), seconds=budget, trials=trials, candidates=names)
+    with console.status("looking at the source and timing small fits"):
+        found = look(chosen, max_rows=rows, seconds=probe)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {**found.estimate.forecast.to_json(), "rows_read": found.read, "total_known": found.how}, indent=1
+            )
+        )
+    else:
+        show_look(console, found)
+
+
+@app.command()
 def run(
     config: Annotated[Path, typer.Argument(help="A Generator's YAML, or its name in the folder of Generators")],
     budget: Annotated[int | None, typer.Option(help="Seconds for the whole search")] = None,

@@ -123,6 +123,8 @@ def _mean_error(evaluation: Evaluation, group: Group) -> float:
 
 
 def _facts(run: Run) -> dict[str, str]:
+    from hazy_pipeline.estimate.record import facts
+
     manifest = run.folder.read_manifest()
     parts = run.outputs("profile")["parts"]
     return {
@@ -134,6 +136,7 @@ def _facts(run: Run) -> dict[str, str]:
         "Seed": str(run.config.seed),
         "Tuning budget": f"{run.config.tuning.trials} trials, {run.config.tuning.seconds} s",
         "Training": f"{run.outputs('train')['seconds']} s",
+        **facts(run),
         "Versions": ", ".join(f"{name} {number}" for name, number in manifest["libraries"].items()),
     }
 

@@ -63,7 +63,9 @@ def extract(run: Run) -> Json:
         table = tables.schema.only_table
         rows = tables.n_rows(table.name)
         return {"watermark": until, "table": table.name, "rows": rows, "columns": len(table.columns),
-                "schema": tables.schema.digest}  # fmt: skip
+                "schema": tables.schema.digest, "cost": rough(run, tables)}  # fmt: skip
+
+    from hazy_pipeline.estimate.record import rough
 
     run.folder.write_manifest(**manifest(run))
     outputs = run.folder.step("extract").once({"source": config.source.model_dump(mode="json")}, make)
@@ -80,6 +82,8 @@ def profile(run: Run) -> Json:
               "target": config.target, "split": config.split.model_dump(), "accept": run.options.accept_schema_change}  # fmt: skip
 
     def make(folder: UPath) -> Json:
+        from hazy_pipeline.estimate.page import section
+        from hazy_pipeline.estimate.record import estimate_run
         from hazy_pipeline.judge import refuse_changed_schema
         from hazy_pipeline.profile import profile_tables
         from hazy_pipeline.profile.page import profile_page
@@ -90,7 +94,8 @@ def profile(run: Run) -> Json:
             refuse_changed_schema(run, tables.schema)
         found = profile_tables(tables, config.source.columns, target=config.target)
         (folder / "profile.json").write_text(found.model_dump_json(indent=1), encoding="utf-8")
-        (folder / "profile.html").write_text(profile_page(found), encoding="utf-8")
+        forecast = estimate_run(run, tables, found).forecast
+        (folder / "profile.html").write_text(profile_page(found, cost=section(forecast)), encoding="utf-8")
         parts = split_tables(
             tables.with_schema(found.schema), folder / "split",
             holdout=config.split.holdout, validation=config.split.validation, salt=config.name,
@@ -101,6 +106,7 @@ def profile(run: Run) -> Json:
             "parts": {key: part.n_rows(name) for key, part in parts.items()},
             "kinds": {c.name: str(c.kind) for c in found.schema.only_table.columns},
             "issues": [f"{issue.severity}: {issue.column or 'table'}: {issue.message}" for issue in found.issues],
+            "cost": run.outputs("estimate")["lines"],
         }
 
     outputs = run.folder.step("profile").once(inputs, make)
@@ -227,6 +233,7 @@ def train(run: Run) -> Json:
               "training": config.training.model_dump()}  # fmt: skip
 
     def make(folder: UPath) -> Json:
+        from hazy_pipeline.estimate.measure import taken_by
         from hazy_pipeline.train.fit import fit_and_save
         from hazy_pipeline.tune.study import seed_of
 
@@ -236,16 +243,17 @@ def train(run: Run) -> Json:
             run.tracking.log(child, metrics={"loss": loss}, step=epoch)
 
         with folder_to_write(folder / "model") as model:
-            seconds = fit_and_save(
+            seconds, taken = taken_by(lambda: fit_and_save(
                 winner["candidate"], winner["hyperparameters"], run.split("train").schema, run.split("train"),
                 run.split("validation"), into=model, checkpoints=run.checkpoints, seconds=config.training.seconds,
                 random_state=seed_of(config.seed, "train"), min_rows=config.privacy.min_rows, text=config.privacy.text,
                 target=config.target,
                 on_epoch=on_epoch,
-            )  # fmt: skip
+            ))  # fmt: skip
         run.tracking.log(child, params=winner["hyperparameters"], metrics={"seconds": seconds})
         run.tracking.end(child)
-        return {"candidate": winner["candidate"], "seconds": round(seconds, 2)}
+        return {"candidate": winner["candidate"], "seconds": round(seconds, 2), "cpu_seconds": round(taken.cpu, 2),
+                "peak_bytes": taken.peak}  # fmt: skip
 
     outputs = run.folder.step("train").once(inputs, make)
     remove(UPath(run.checkpoints))
@@ -262,11 +270,14 @@ def evaluate(run: Run) -> Json:
 
         return judge(run, folder, rows=EVALUATION_ROWS)
 
+    from hazy_pipeline.estimate.record import record_costs
+
     outputs = run.folder.step("evaluate").once(inputs, make)
     for file in sorted((run.folder.path / "evaluate").glob("*.*"), key=str):
         if file.suffix in (".html", ".png", ".json"):
             run.log_artifact(file)
     run.tracking.log(run.mlflow_run, metrics=_scores(outputs))
+    record_costs(run)
     return {**outputs, "links": run.links(report=True)}
 
 
@@ -340,9 +351,11 @@ def generate(run: Run) -> Json:
 
 def clean_up(run: Run) -> Json:
     """Close the books of this run and delete the folders of runs that retention no longer keeps."""
+    from hazy_pipeline.estimate.record import record_costs
     from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, version_at
 
     run = pinned(run)
+    record_costs(run)  # once more: what it took to generate rows is known by now
     champion = version_at(run.tracking, CHAMPION)
     kept = {run.folder.path.name}
     if champion is not None:

@@ -10,11 +10,12 @@ import pyarrow as pa
 from upath import UPath
 
 from hazy_pipeline.config import FilesSource, SqlSource
+from hazy_pipeline.connectors.peek import Peek
 from hazy_pipeline.connectors.secrets import Secrets, environment_secrets
 from hazy_pipeline.schema import DatasetSchema, TableSchema
 from hazy_pipeline.tables import Tables
 
-__all__ = ["Connector", "Secrets", "environment_secrets", "open_connector", "write_output"]
+__all__ = ["Connector", "Peek", "Secrets", "environment_secrets", "open_connector", "write_output"]
 
 
 class Connector(Protocol):
@@ -36,6 +37,13 @@ class Connector(Protocol):
         """The rows that were there at the watermark `until`, streamed to `into`: same `until`, same rows.
 
         Raises SourceChangedError where the source no longer holds just those rows.
+        """
+        ...
+
+    def peek(self, into: UPath, *, max_rows: int) -> Peek:
+        """At most `max_rows` rows, written to `into`, and how many there are, without reading all where avoidable.
+
+        For a first impression: types are those of the rows read. Raises DataError where there are no rows.
         """
         ...
 

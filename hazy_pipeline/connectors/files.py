@@ -12,10 +12,11 @@ from hazy_pipeline.connectors.columns import check_names, chosen, chosen_key
 from hazy_pipeline.connectors.csv_files import CsvReader, check_encoding
 from hazy_pipeline.connectors.listing import CSV_SUFFIXES, PARQUET_SUFFIXES, File
 from hazy_pipeline.connectors.parquet_files import ParquetReader
+from hazy_pipeline.connectors.peek import Peek, head_of_csv, head_of_parquet
 from hazy_pipeline.connectors.secrets import Secrets, fill_placeholders, storage_options
 from hazy_pipeline.errors import ConfigurationError, DataError, SourceChangedError
 from hazy_pipeline.schema import Column, DatasetSchema, TableSchema
-from hazy_pipeline.tables import Tables, TablesWriter
+from hazy_pipeline.tables import Tables, TablesWriter, write_frames
 
 
 class Reader(Protocol):
@@ -60,6 +61,21 @@ class FilesConnector:
                 raise SourceChangedError(f"{self._place}: a file changed while it was read; start again")
         return Tables(into)
 
+    def peek(self, into: UPath, *, max_rows: int) -> Peek:
+        """The first rows of CSV files; of Parquet files some of every row group. See `Connector.peek`."""
+        files = self._files()
+        reader = self._reader(files)
+        names = chosen(self._source.columns, reader.names(files[0]), place=self._place)
+        if isinstance(reader, CsvReader):
+            head = head_of_csv(reader, files, names, max_rows)
+        else:
+            assert isinstance(reader, ParquetReader)
+            head = head_of_parquet(reader, files, names, max_rows)
+        if head.rows.num_rows == 0:
+            raise DataError(f"{files[0].shown}: a header but no rows; nothing can be learned from it")
+        schema = self._described({field.name: field.type for field in head.rows.schema})
+        return Peek(write_frames(into, schema, {self._table_name: head.rows}), head.n_rows, head.how)
+
     @property
     def _place(self) -> str:
         return listing.shown(self._source.path)
@@ -85,7 +101,10 @@ class FilesConnector:
             _check_headers(headers)
             names = chosen(self._source.columns, headers[files[0].shown], place=self._place)
             self._types[key] = reader.types(files, names)
-        columns = tuple(Column(name=name, storage=str(storage)) for name, storage in self._types[key].items())
+        return self._described(self._types[key])
+
+    def _described(self, types: dict[str, pa.DataType]) -> DatasetSchema:
+        columns = tuple(Column(name=name, storage=str(storage)) for name, storage in types.items())
         primary_key = chosen_key(self._source.columns, [column.name for column in columns])
         return DatasetSchema(tables=(TableSchema(name=self._table_name, columns=columns, primary_key=primary_key),))
 

@@ -34,11 +34,14 @@ class ParquetReader:
         assert common is not None
         return {field.name: pa.string() if pa.types.is_null(field.type) else field.type for field in common}
 
-    def batches(self, file: File, types: dict[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-        """The rows in order, columns converted to `types`."""
+    def batches(self, file: File, types: dict[str, pa.DataType], *,
+                row_groups: list[int] | None = None) -> Iterator[pa.RecordBatch]:  # fmt: skip
+        """The rows (of these row groups) in order, columns converted to `types`."""
         try:
             with file.open() as stream:
-                for batch in pq.ParquetFile(stream).iter_batches(batch_size=BATCH_ROWS, columns=list(types)):
+                for batch in pq.ParquetFile(stream).iter_batches(
+                    batch_size=BATCH_ROWS, columns=list(types), row_groups=row_groups
+                ):
                     columns = [_converted(batch.column(name), storage, name, file) for name, storage in types.items()]
                     yield pa.record_batch(columns, names=list(types))
         except (pa.ArrowException, *store_errors()) as error:

@@ -15,6 +15,7 @@ from hazy_pipeline.config import SqlSource
 from hazy_pipeline.connectors import sqlite_types
 from hazy_pipeline.connectors.columns import check_names, chosen, chosen_key, suggestion
 from hazy_pipeline.connectors.database import Database
+from hazy_pipeline.connectors.peek import Peek
 from hazy_pipeline.connectors.secrets import Secrets
 from hazy_pipeline.connectors.sql_types import Readable, columns_of, from_json, readable, to_json, with_flags
 from hazy_pipeline.errors import ConfigurationError, DataError, SourceChangedError, SourceError
@@ -51,6 +52,19 @@ class SqlConnector:
                 for batch in table.batches(columns, condition):
                     writer.write(self._table_name, batch)
         return Tables(into)
+
+    def peek(self, into: UPath, *, max_rows: int) -> Peek:
+        """The rows that the database gives first, and its count of all; see `Connector.peek`."""
+        with self._database().reading() as connection:
+            table = _Table(connection, self._source)
+            n_rows = table.n_rows()
+            if n_rows == 0:
+                raise DataError(f"{table.place}: no rows; nothing can be learned from it")
+            columns = table.readables(sa.true())
+            with TablesWriter(into, table.schema(self._table_name, columns)) as writer:
+                for batch in table.batches(columns, sa.true(), max_rows=max_rows):
+                    writer.write(self._table_name, batch)
+        return Peek(Tables(into), n_rows, "counted by the database")
 
     def _database(self) -> Database:
         return Database.of(self._source.url, self._source.connection, self._secrets)
@@ -120,6 +134,9 @@ class _Table:
             )
         return json.dumps({"rows": rows, "column": column.name, "newest": to_json(newest)})
 
+    def n_rows(self) -> int:
+        return int(self._connection.execute(sa.select(sa.func.count()).select_from(self._rows)).scalar_one())
+
     def condition(self, until: str) -> sa.ColumnElement[bool]:
         """Which rows there were at the watermark; SourceChangedError where they are no longer as many."""
         position, column = _Position.of(until, self.place), self._ordering()
@@ -163,10 +180,15 @@ class _Table:
         table = TableSchema(name=name, columns=described, primary_key=keys, foreign_keys=foreign)
         return DatasetSchema(tables=(table,))
 
-    def batches(self, columns: list[Readable], condition: sa.ColumnElement[bool]) -> Iterator[pa.RecordBatch]:
-        """The rows in a stable order as far as keys allow one, streamed by a server-side cursor."""
+    def batches(self, columns: list[Readable], condition: sa.ColumnElement[bool], *,
+                max_rows: int | None = None) -> Iterator[pa.RecordBatch]:  # fmt: skip
+        """The rows in a stable order as far as keys allow one, streamed by a server-side cursor.
+
+        `max_rows`: not all, but as many in whatever order costs the database least.
+        """
         asked = sa.select(*(column.expression.label(column.name) for column in columns))
-        asked = asked.select_from(self._rows).where(condition).order_by(*self._order())
+        asked = asked.select_from(self._rows).where(condition)
+        asked = asked.order_by(*self._order()) if max_rows is None else asked.limit(max_rows)
         size = max(1_000, min(BATCH_ROWS, _VALUES_IN_MEMORY // len(columns)))
         found = self._connection.execute(asked, execution_options={"yield_per": size})
         for rows in found.partitions():

@@ -14,8 +14,8 @@ _WIDTH, _HEIGHT = 320, 72
 _BARS = 8
 
 
-def profile_page(profile: Profile) -> str:
-    """The page as text; names and values from the data are escaped."""
+def profile_page(profile: Profile, *, cost: str = "") -> str:
+    """The page as text; names and values from the data are escaped. `cost`: a section, as HTML, on what a run will cost."""
     kinds = {kind: sum(column.kind == kind for column in profile.columns) for kind in Kind}
     return _template().render(
         profile=profile,
@@ -24,6 +24,7 @@ def profile_page(profile: Profile) -> str:
         nulls=sum(column.nulls for column in profile.columns) / (profile.n_rows * len(profile.columns)),
         issues_of={column.name: [i for i in profile.issues if i.column == column.name] for column in profile.columns},
         bars=_BARS,
+        cost=Markup(cost),  # noqa: S704  # made from a template of ours that escapes
     )
 
 

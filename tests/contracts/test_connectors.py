@@ -134,6 +134,23 @@ def test_the_schema_is_that_of_the_rows_and_knows_no_kinds(source: Source, folde
     assert {column.kind for column in schema.only_table.columns} == {None}
 
 
+def test_a_look_reads_some_rows_and_knows_how_many_there_are(source: Source, folder: Callable[[], UPath]) -> None:
+    source.add(rows(100, 110))
+    found = source.connector().peek(folder(), max_rows=60)
+    assert found.tables.n_rows("things") == 60
+    assert abs(found.n_rows - 110) <= (15 if found.how == "from the size of the files" else 0)
+    assert {c.name: c.storage for c in found.tables.schema.only_table.columns} == STORAGES
+    seen, all_rows = found.tables.read("things").to_pylist(), rows(0, 110).to_pylist()
+    assert all(row in all_rows for row in seen)
+    assert len({row["id"] for row in seen}) == 60
+
+
+def test_a_look_at_all_rows_is_exact(source: Source, folder: Callable[[], UPath]) -> None:
+    found = source.connector(exclude=["code"]).peek(folder(), max_rows=1_000)
+    assert found.n_rows == found.tables.n_rows("things") == 100
+    assert found.tables.read("things").to_pydict() == rows(0, 100).drop_columns("code").to_pydict()
+
+
 def test_the_watermark_stays_until_rows_are_added(source: Source) -> None:
     first = source.connector().watermark()
     assert source.connector().watermark() == first
@@ -243,3 +260,5 @@ def test_an_empty_source_is_told(tmp_path: Path, folder: Callable[[], UPath]) ->
         assert isinstance(connector.schema(), DatasetSchema)
         with pytest.raises(DataError, match="nothing can be learned"):
             connector.extract(folder(), until=connector.watermark())
+        with pytest.raises(DataError, match="nothing can be learned"):
+            connector.peek(folder(), max_rows=10)

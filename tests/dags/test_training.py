@@ -48,7 +48,9 @@ def outputs(run_id: str, step: str) -> dict[str, Any]:
     return found
 
 
-def test_a_champion_and_nothing_twice(configure: Configure, source: Source, run_dag: RunDag) -> None:
+def test_a_champion_and_nothing_twice(
+    configure: Configure, source: Source, run_dag: RunDag, capsys: pytest.CaptureFixture[str]
+) -> None:
     configure()
     first = run_dag("train__orders", logical_date=WHEN, run_after=WHEN)
     assert first.state == "success"
@@ -58,6 +60,12 @@ def test_a_champion_and_nothing_twice(configure: Configure, source: Source, run_
     assert champion().tags["hazy.run_id"] == first.id
     made = outputs(first.id, "generate")
     assert len(pd.read_csv(made["location"])) == made["rows"] == 50
+    assert outputs(first.id, "extract")["cost"][0].startswith("Roughly, by 600 rows and 3 columns alone")
+    told = outputs(first.id, "profile")["cost"]
+    assert told[0] == "What a run of orders will cost (600 rows, 3 columns to learn):"
+    assert any(line.startswith("A first run takes about") for line in told)
+    shown = capsys.readouterr().out
+    assert all(line in shown for line in told)  # in the tasks' logs
 
     # every task cleared and run again: the same run, the same version
     again = run_dag("train__orders", logical_date=WHEN, run_after=WHEN)

@@ -1,0 +1,213 @@
+"""How the cost of each task grows: its parts, each a known product of sizes with a constant that probes then correct.
+
+A part's value is CPU seconds (or bytes) on the machine that the constants were fitted on; see `calibrate`. A family that
+has no law of its own gets the general one: something fixed, and something per cell.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from hazy_pipeline.estimate.model import Observation, Shape
+from hazy_pipeline.search_spaces import SPACES, Hyperparameters
+from hazy_pipeline.synthesizers.base import BLOCK_ROWS
+
+Parts = dict[str, float]
+Law = Callable[[Shape, Hyperparameters, int], Parts]
+
+MIB = 1 << 20
+JUDGED_ROWS = 25_000  # of each kind at most, as `evaluate` has it
+CLOSENESS_ROWS = 10_000
+SECONDS_TO_WRITE = 4e-8  # one cell, as text
+MODES = 0.6  # of the modes that a mixture may have, the share that remains
+
+
+@dataclass(frozen=True)
+class Family:
+    """The laws of one candidate; parts in CPU seconds, and in bytes."""
+
+    seconds: Law
+    bytes: Law
+    interpreter: int  # bytes of a process that has imported what the family needs
+    draw: float = 6e-8  # seconds to draw one cell
+
+
+def _bayesian_network(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+    """Linear in rows beyond what the search looks at; both halves have the shape of the network's own law."""
+    from hazy_pipeline.synthesizers.bayesian_network.cost import estimate_cost
+
+    parents, bins = int(settings["max_parents"]), int(settings["n_bins"])
+    columns = max(shape.n_columns, 2)
+    many = 1 << 24  # the search has long stopped growing there: what still grows is per row
+    per_row = (estimate_cost(2 * many, columns, parents, bins).seconds - estimate_cost(many, columns, parents, bins).seconds) / many  # fmt: skip
+    whole = estimate_cost(n_rows, columns, parents, bins).seconds
+    return {"fixed": 0.06, "rows": per_row * n_rows, "search": max(whole - per_row * n_rows, 1e-4),
+            "other": 5e-7 * n_rows * shape.other, "target": 2e-6 * n_rows * columns * _is_class(shape)}  # fmt: skip
+
+
+def _bayesian_network_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+    from hazy_pipeline.synthesizers.bayesian_network.cost import estimate_cost
+
+    columns = max(shape.n_columns, 2)
+    cost = estimate_cost(n_rows, columns, int(settings["max_parents"]), int(settings["n_bins"]))
+    return {"fixed": 10 * MIB, "fit": cost.bytes, "rows": _rows_bytes(shape, min(n_rows, 500_000))}
+
+
+def _is_class(shape: Shape) -> bool:
+    return bool(shape.target_classes)
+
+
+def _gaussian_copula(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+    """Three passes over the cells; a parametric marginal is a search over distributions on a bounded sample."""
+    columns = max(shape.n_columns, 1)
+    groups = sum(min(states, int(settings["max_categories"])) for states in shape.states)
+    parametric = settings.get("marginals") == "parametric"
+    return {
+        "fixed": 0.01,
+        "cells": 2.5e-7 * n_rows * (columns + shape.other),
+        "pairs": 4e-10 * n_rows * columns**2 + 2e-5 * columns**2,
+        "groups": 1e-5 * groups,
+        "families": 0.15 * shape.continuous if parametric else 0.0,  # of a sample whose size hardly changes
+    }
+
+
+def _gaussian_copula_bytes(shape: Shape, _: Hyperparameters, n_rows: int) -> Parts:
+    sample = min(n_rows, 500_000, 8_000_000 // max(shape.n_columns, 1))
+    return {"fixed": 10 * MIB, "sample": 16.0 * sample * shape.n_columns, "rows": _rows_bytes(shape, min(n_rows, BLOCK_ROWS))}  # fmt: skip
+
+
+def gan_steps(settings: Hyperparameters, n_rows: int) -> tuple[int, int]:
+    """Updates of one epoch, and rows of each."""
+    pac = int(settings["pac"])
+    batch = max(1, min(int(settings["batch_size"]), max(n_rows, pac)) // pac) * pac
+    return max(25, n_rows // batch), batch
+
+
+def _gan_width(shape: Shape, settings: Hyperparameters) -> tuple[float, float]:
+    """Cells of a network's row, and of its condition."""
+    share = max(2, 20_000 // max(shape.n_columns, 1))
+    condition = sum(min(states + 1, int(settings["max_categories"]), share) for states in shape.states)
+    return 2 * MODES * min(int(settings["n_modes"]), share) * shape.continuous + condition, condition
+
+
+def _gan(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+    """Steps x (what one costs whatever its size + matrix products + work per cell), a score per epoch, the encoding.
+
+    All configured epochs are counted; a training that stops early takes less.
+    """
+    cells, condition = _gan_width(shape, settings)
+    steps, batch = gan_steps(settings, n_rows)
+    epochs, width, depth = int(settings["epochs"]), int(settings["width"]), int(settings["depth"])
+    generator = (int(settings["latent_dim"]) + condition + cells + (depth - 1) * 2 * width) * width
+    critic = (cells + condition) * width + (depth - 1) * width**2 / int(settings["pac"])
+    products = batch * (6 * generator + 16 * critic) + 8 * batch * min(cells, 1024) ** 2
+    scoring = 8192 * (generator + cells**2 + 60 * cells)
+    return {
+        "fixed": 0.25,
+        "step": 4e-3 * epochs * steps,
+        "products": 4e-11 * epochs * steps * products,
+        "cells": 4e-8 * epochs * steps * batch * cells,
+        "scores": 8e-11 * epochs * scoring,
+        "rows": 6e-7 * n_rows * (shape.n_columns + shape.other),
+        "mixtures": 0.12 * shape.continuous * min(n_rows, 10_000) / 10_000,
+    }
+
+
+def _gan_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+    cells, condition = _gan_width(shape, settings)
+    _, batch = gan_steps(settings, n_rows)
+    width, depth = int(settings["width"]), int(settings["depth"])
+    weights = (2 * cells + 2 * condition + depth * width) * width
+    return {
+        "fixed": 60 * MIB,
+        "step": 4.0 * batch * (24 * cells + 12 * depth * width) + 32.0 * weights,
+        "scores": 4.0 * 8192 * 4 * (cells + width),
+        "rows": 12.0 * min(n_rows, 2_000_000) * shape.n_columns,
+    }
+
+
+def _general(shape: Shape, _: Hyperparameters, n_rows: int) -> Parts:
+    return {"fixed": 0.1, "cells": 2e-6 * n_rows * (shape.n_columns + shape.other)}
+
+
+def _general_bytes(shape: Shape, _: Hyperparameters, n_rows: int) -> Parts:
+    return {"fixed": 20 * MIB, "rows": 3 * _rows_bytes(shape, n_rows)}
+
+
+FAMILIES: dict[str, Family] = {
+    "bayesian_network": Family(_bayesian_network, _bayesian_network_bytes, 250 * MIB),
+    "gaussian_copula": Family(_gaussian_copula, _gaussian_copula_bytes, 250 * MIB),
+    "gan": Family(_gan, _gan_bytes, 550 * MIB, draw=3e-7),
+}
+GENERAL = Family(_general, _general_bytes, 300 * MIB)
+
+
+def _rows_bytes(shape: Shape, n_rows: int) -> float:
+    """Rows in memory: numbers and short texts."""
+    return n_rows * (10.0 * shape.continuous + 14.0 * len(shape.states) + 30.0 * shape.other)
+
+
+def _sample(candidate: str, shape: Shape, n_rows: int) -> Parts:
+    return {"fixed": 0.002, "cells": family(candidate).draw * n_rows * (shape.n_columns + shape.other)}
+
+
+def _evaluate(shape: Shape, n_rows: int, n_reference: int) -> Parts:
+    """Boosted trees, whose number is fixed and whose cost has a part per tree; distances between all rows; the rest."""
+    judged, unseen = min(n_rows, JUDGED_ROWS), min(max(n_reference, 1), JUDGED_ROWS)
+    columns = max(shape.n_columns, 1)
+    width = shape.continuous * 2 + sum(min(states, 40) + 2 for states in shape.states)
+    compared, known = min(judged, CLOSENESS_ROWS), min(judged, unseen)
+    fits = 5 * 2 * 100 if shape.target_classes is None else 2 * 200  # trees of the models that predict a column
+    detected = 2 * min(judged, unseen)  # synthetic rows are told from as many unseen ones
+    return {
+        "fixed": 0.03,
+        "trees": 3e-4 * (fits + 300),
+        "learning": 1.5e-9 * columns * (fits * judged + 300 * detected) + 2.5e-9 * columns * fits * unseen,
+        "distances": 6e-11 * min(width, 512) * (2 * compared * known + 2 * unseen**2 + judged * known),
+        "cells": 4e-7 * (2 * judged + unseen) * columns,
+    }  # fmt: skip
+
+
+def _evaluate_bytes(shape: Shape, n_rows: int, n_reference: int) -> Parts:
+    judged, unseen = min(n_rows, JUDGED_ROWS), min(max(n_reference, 1), JUDGED_ROWS)
+    width = min(shape.continuous * 2 + sum(min(states, 40) + 2 for states in shape.states), 600)
+    rows = 2 * judged + unseen
+    return {
+        "fixed": 30 * MIB,
+        "rows": rows * (16.0 * shape.n_columns + 8.0 * width) + 2 * _rows_bytes(shape, n_rows),
+        "distances": 4.0 * 1_000 * 3 * (min(judged, unseen) + unseen),
+    }
+
+
+def family(candidate: str) -> Family:
+    return FAMILIES.get(candidate, GENERAL)
+
+
+def whole(candidate: str, settings: Hyperparameters) -> Hyperparameters:
+    """The settings with the family's first values where one is missing."""
+    limits = SPACES[candidate].limits if candidate in SPACES else {}
+    return {**{name: limit.first for name, limit in limits.items()}, **settings}
+
+
+def seconds_of(shape: Shape, what: Observation) -> Parts:
+    """The parts of one task in CPU seconds, their names made unique among all tasks."""
+    return _named(what, _parts(shape, what, in_bytes=False))
+
+
+def bytes_of(shape: Shape, what: Observation) -> Parts:
+    """The parts of one task in bytes beyond the interpreter's."""
+    return _named(what, _parts(shape, what, in_bytes=True))
+
+
+def _parts(shape: Shape, what: Observation, *, in_bytes: bool) -> Parts:
+    if what.task == "evaluate":
+        law = _evaluate_bytes if in_bytes else _evaluate
+        return law(shape, what.n_rows, what.n_reference)
+    if what.task == "sample":
+        return {"rows": 2 * _rows_bytes(shape, BLOCK_ROWS)} if in_bytes else _sample(what.candidate, shape, what.n_rows)
+    own = family(what.candidate)
+    return (own.bytes if in_bytes else own.seconds)(shape, whole(what.candidate, what.hyperparameters), what.n_rows)
+
+
+def _named(what: Observation, parts: Mapping[str, float]) -> Parts:
+    at = f"{what.candidate or 'all'}.{what.task}{'.gpu' if what.gpu else ''}"
+    return {f"{at}.{name}": value for name, value in parts.items() if value > 0}

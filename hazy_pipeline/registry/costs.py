@@ -1,0 +1,36 @@
+"""What earlier runs of a Generator cost, as they wrote it beside their MLflow runs."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+
+from hazy_pipeline import settings
+from hazy_pipeline.registry.tracking import Tracking
+
+COSTS = "cost.json"
+TAG = "hazy.costs"  # the digest of the schema that the costs are of
+
+
+def earlier_costs(tracking: Tracking, *, schema: str, most: int = 3) -> list[dict[str, Any]]:
+    """The newest `most` records of runs over the same schema, newest first; none where there is no store yet."""
+    uri = settings.tracking_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        return []
+    found = tracking.client.search_runs(
+        [tracking.experiment_id],
+        f"tags.`{TAG}` = '{schema}'",
+        max_results=most,
+        order_by=["attributes.start_time DESC"],
+    )
+    records = []
+    for each in found:
+        with tempfile.TemporaryDirectory() as temporary:
+            try:
+                file = Path(tracking.client.download_artifacts(each.info.run_id, COSTS, temporary))
+            except (MlflowException, OSError):  # deleted since, or an artifact store that is gone
+                continue
+            records.append(json.loads(file.read_text(encoding="utf-8")))
+    return records
