@@ -17,6 +17,7 @@ from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
 from hazy_pipeline.synthesizers.gan.fitting import Fitting
 from hazy_pipeline.synthesizers.gan.sampling import Sampler
 from hazy_pipeline.synthesizers.gan.scoring import sample_rows
+from hazy_pipeline.synthesizers.gan.target import TargetRedraw
 from hazy_pipeline.synthesizers.gan.training import Settings
 from hazy_pipeline.synthesizers.gan.transform import Encoded, RowTransform
 from hazy_pipeline.tables import Tables
@@ -35,11 +36,13 @@ class Gan(Synthesizer):
     """
 
     name: ClassVar[str] = "gan"
+    format_version: ClassVar[int] = 2
     accelerator: ClassVar[Literal["cpu", "gpu"]] = "gpu"
 
     encoder_: TableEncoder
     transform_: RowTransform
     weights_: dict[str, Tensor]  # the averaged generator's; empty where no column is modelled
+    target_: TargetRedraw | None
     loss_: float  # the validation loss of these weights
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
@@ -50,9 +53,9 @@ class Gan(Synthesizer):
         rng = np.random.default_rng(self.random_state)
         rows = self._encoded(train, MAX_ROWS)
         self.transform_ = RowTransform.fit(self.encoder_, rows, n_modes=int(chosen["n_modes"]),
-                                           max_categories=int(chosen["max_categories"]), min_rows=self.min_rows,
-                                           rng=rng)  # fmt: skip
-        self.weights_, self.loss_ = {}, 0.0
+                                           max_categories=int(chosen["max_categories"]),
+                                           min_rows=self.min_rows)  # fmt: skip
+        self.weights_, self.loss_, self.target_ = {}, 0.0, None
         if self.transform_.sizes:
             real = self.transform_.encode(rows, rng)
             fitting = Fitting(
@@ -65,9 +68,11 @@ class Gan(Synthesizer):
             self.loss_ = fitting.progress.best
         self._prepare()
         if self._sampler is not None:
+            redraw = self.target and TargetRedraw.fit(self.transform_, self.target, *real, min_rows=self.min_rows)
             made = self._sampler.draw(CALIBRATION_ROWS, rng)
             self.transform_ = self.transform_.calibrated(made, sample_rows(*real, CALIBRATION_ROWS, rng),
                                                          min_rows=self.min_rows)  # fmt: skip
+            self.target_ = TargetRedraw(self.transform_, redraw.model) if redraw else None
 
     def _encoded(self, tables: Tables, max_rows: int) -> Encoded:
         """The modelled columns of at most `max_rows` rows, drawn uniformly."""
@@ -97,6 +102,8 @@ class Gan(Synthesizer):
         encoded: Encoded = {}
         if self._sampler is not None:
             states, places = self._sampler.draw(n_rows, rng)
+            if self.target_ is not None:
+                self.target_.redraw(states, places, rng)
             encoded = self.transform_.decode(states, places, rng)
         return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
 
@@ -112,8 +119,9 @@ class Gan(Synthesizer):
 
     def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None:
         self.encoder_ = TableEncoder.from_json(state["encoder"])
-        self.transform_ = RowTransform.from_json(state["transform"])
+        self.transform_ = RowTransform.from_json(state["transform"], format_version)
         self.loss_ = state["loss"]
+        self.target_ = None
         try:
             self.weights_ = load_file(folder / WEIGHTS_FILE) if state["has_weights"] else {}
         except (FileNotFoundError, SafetensorError) as error:

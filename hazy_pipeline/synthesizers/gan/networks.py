@@ -7,6 +7,8 @@ from torch.nn import functional
 from hazy_pipeline.synthesizers.gan.layout import Layout
 
 TEMPERATURE = 0.2  # of the Gumbel softmax, section 4.4
+HATS = 12  # soft bins of a column
+FINE = 8  # modes of a column from which on they need no soft bins
 
 
 class Residual(nn.Module):
@@ -42,16 +44,44 @@ class Critic(nn.Module):
     def __init__(self, layout: Layout, *, width: int, depth: int, pac: int) -> None:
         super().__init__()
         self.pac = pac
-        n_inputs = pac * (layout.width + layout.condition_width)
+        n_inputs = pac * (n_features(layout) + layout.condition_width)
         layers: list[nn.Module] = []
         for i in range(depth):
             layers += [nn.Linear(n_inputs if i == 0 else width, width), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Scores (batch / pac,) of rows with conditions (batch, layout.width + layout.condition_width)."""
+        """Scores (batch / pac,) of features with conditions (batch, n_features + layout.condition_width)."""
         scores: Tensor = self.layers(rows.reshape(len(rows) // self.pac, -1))
         return scores.squeeze(1)
+
+
+def n_hats(layout: Layout) -> int:
+    """Soft bins of each place, finer where columns have few modes; none where the modes are fine enough."""
+    n_modes = max(layout.modes, default=FINE)
+    return 0 if n_modes >= FINE else HATS // n_modes + 1
+
+
+def n_features(layout: Layout) -> int:
+    return layout.n_places * n_hats(layout) + layout.width
+
+
+def features(rows: Tensor, places: Tensor, layout: Layout) -> Tensor:
+    """Soft bins of `places` (batch, n_places), times the chance of their modes, beside the rows (batch, layout.width).
+
+    Bins are hat functions that sum to 1 (a linear B-spline basis): their products between columns are smooth
+    contingency tables, with gradients to the places.
+    """
+    if not n_hats(layout):
+        return rows
+    chances = layout.places_of_states(rows[:, layout.n_places :])
+    return torch.cat([(hats(places, n_hats(layout)) * chances.unsqueeze(2)).flatten(1), rows], dim=1)
+
+
+def hats(places: Tensor, n: int) -> Tensor:
+    """Weights (batch, places, n) of `n` hat functions with equally spaced tops over [-1, 1]."""
+    tops = torch.linspace(-1, 1, n, device=places.device)
+    return functional.relu(1 - (places.unsqueeze(2) - tops).abs() * ((n - 1) / 2))
 
 
 def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:

@@ -21,10 +21,19 @@ from hazy_pipeline.synthesizers.gan.checkpoint import (
 )
 from hazy_pipeline.synthesizers.gan.conditions import Conditions
 from hazy_pipeline.synthesizers.gan.layout import Layout
-from hazy_pipeline.synthesizers.gan.networks import Critic, Generator, draw_rows, expected_rows
+from hazy_pipeline.synthesizers.gan.networks import (
+    Critic,
+    Generator,
+    draw_rows,
+    expected_rows,
+    features,
+    n_features,
+    n_hats,
+)
 
 PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017, section 4)
 STEPS = 25  # of an epoch at least: rows are drawn with replacement, and a small table needs as many updates as a large
+MOMENT_ROWS = 100_000  # training rows whose moments are taken, at most
 MOMENTS = 100.0  # weight of the moments' distance
 MOMENT_CELLS = 1024  # of a row whose moments are compared in one step, drawn anew each time in wider tables
 AVERAGE = 0.999  # share of the moving average that a step keeps (Yazici et al. 2019)
@@ -101,8 +110,10 @@ class GanTraining(pl.LightningModule):
         self.states = torch.from_numpy(states).to(self.device)
         self.places = torch.from_numpy(places).to(self.device)
         blocks = self.layout.blocks()
-        self.blocks = torch.cat([blocks, blocks[: self.layout.n_places]]).to(self.device)
-        self.place_states = self.layout.place_states().to(self.device)
+        of_hats = blocks[: self.layout.n_places].repeat_interleave(n_hats(self.layout))
+        without = self.layout.n_places if n_hats(self.layout) else 0
+        self.blocks = torch.cat([of_hats, blocks[without:]]).to(self.device)
+        self.moments = self._real_moments() if len(self.blocks) <= MOMENT_CELLS else None
         self.conditions = Conditions(self.layout, states, self.device)
         if self.resume_from is not None:
             self._restore(self.resume_from)
@@ -113,8 +124,9 @@ class GanTraining(pl.LightningModule):
         self._schedule(by_generator, by_critic)
         vectors, cells, rows = self.conditions.draw(self.batch_rows, self.random)
         logits = self._logits(self.generator, vectors, cells)
-        drawn = draw_rows(logits, self.layout, self.random)
-        real = self.layout.rows(self.states[rows], self.places[rows])
+        places = torch.tanh(logits[:, : self.layout.n_places].float())
+        drawn = features(draw_rows(logits, self.layout, self.random), places, self.layout)
+        real = self._real(rows)
 
         fake_seen = torch.cat([drawn.detach(), vectors], dim=1)
         real_seen = torch.cat([real, vectors], dim=1)
@@ -125,9 +137,9 @@ class GanTraining(pl.LightningModule):
         by_critic.step()
 
         self.critic.requires_grad_(False)
+        expected = features(expected_rows(logits, self.layout), places, self.layout)
         loss = (
-            MOMENTS * self._moments(expected_rows(logits, self.layout), real)
-            - self.critic(torch.cat([drawn, vectors], dim=1)).mean()
+            MOMENTS * self._moments(expected, real) - self.critic(torch.cat([drawn, vectors], dim=1)).mean()
         )
         by_generator.zero_grad()
         self.manual_backward(loss)
@@ -187,29 +199,44 @@ class GanTraining(pl.LightningModule):
             return logits
         return logits.scatter_add(1, cells[:, None], logits.new_full((len(cells), 1), FIXED))
 
+    def _real(self, rows: Tensor) -> Tensor:
+        """Features of the training rows of these numbers."""
+        seen = self.layout.rows(self.states[rows], self.places[rows])
+        return features(seen, seen[:, : self.layout.n_places], self.layout)
+
+    def _real_moments(self) -> Tensor:
+        """Mean products of features over the training rows, at most `MOMENT_ROWS` of them."""
+        numbers = torch.arange(len(self.states), device=self.device)
+        total = torch.zeros(len(self.blocks) + 1, len(self.blocks) + 1, device=self.device)
+        numbers = numbers[:: -(-len(numbers) // MOMENT_ROWS)]
+        for part in numbers.split(4096):
+            seen = self._moment_features(self._real(part))
+            total += seen.T @ seen
+        return total / len(numbers)
+
+    def _moment_features(self, rows: Tensor) -> Tensor:
+        """A column of ones, which brings the first moments, and the features, of places their soft bins if any."""
+        n_of_hats = self.layout.n_places * n_hats(self.layout)
+        without = self.layout.n_places if n_of_hats else 0
+        return torch.cat([rows.new_ones(len(rows), 1), rows[:, :n_of_hats], rows[:, n_of_hats + without :]], dim=1)
+
     def _moments(self, expected: Tensor, real: Tensor) -> Tensor:
         """Estimate of the squared distance of first and second moments, per column; may be below 0.
 
         Blocks are drawn independently given the logits, so that the product of two blocks' chances is the expected
-        contingency table. Inside a block it is not, hence the mask; the column of ones brings the first moments.
+        contingency table. Inside a block it is not, hence the mask.
         """
-        blocks = self.blocks
-        expected, real = self._with_squares(expected), self._with_squares(real)
-        if len(blocks) > MOMENT_CELLS:
+        blocks, expected = self.blocks, self._moment_features(expected)
+        halves = expected.chunk(2)
+        if self.moments is not None:
+            differences = [half.T @ half / len(half) - self.moments for half in halves]
+        else:
             chosen = torch.randperm(len(blocks), generator=self.random, device=self.device)[:MOMENT_CELLS]
-            expected, real, blocks = expected[:, chosen], real[:, chosen], blocks[chosen]
+            blocks, kept = blocks[chosen], torch.cat([chosen.new_zeros(1), chosen + 1])
+            pairs = zip(expected[:, kept].chunk(2), self._moment_features(real)[:, kept].chunk(2), strict=True)
+            differences = [(fake.T @ fake - true.T @ true) / len(fake) for fake, true in pairs]
         between = torch.nn.functional.pad((blocks[:, None] != blocks).float(), (1, 0, 1, 0), value=1.0)
-        differences = []
-        for halves in zip(expected.chunk(2), real.chunk(2), strict=True):
-            fake, true = (torch.nn.functional.pad(half, (1, 0), value=1.0) for half in halves)
-            differences.append((fake.T @ fake - true.T @ true) / len(fake))
         return (differences[0] * differences[-1] * between).sum() / len(self.layout.sizes)
-
-    def _with_squares(self, rows: Tensor) -> Tensor:
-        """Rows and, for the spread inside modes, the squares of their places: place² x chance of the mode."""
-        places = rows[:, : self.layout.n_places]
-        chances = rows.index_select(1, self.place_states)
-        return torch.cat([rows, places**2 / chances.clamp(min=1e-3)], dim=1)
 
     def _penalty(self, fake: Tensor, real: Tensor) -> Tensor:
         """Distance of the critic's gradient norm from 1 on lines between packs of drawn and real rows."""
