@@ -1,4 +1,4 @@
-"""Continuous columns of models of format 1, which kept a Gaussian mixture per column; read, never written."""
+"""Continuous columns of models of format 1, which kept a Gaussian mixture per column; no longer fitted."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,7 +15,7 @@ MODE_WIDTH = 4.0  # a mode covers its mean ± 4 standard deviations
 
 @dataclass(frozen=True)
 class MixtureStates:
-    """As `continuous.ContinuousStates`, but that a place is a distance from the mean of a mode."""
+    """A place is a distance from the mean of a mode."""
 
     name: str
     means: Floats
@@ -32,6 +32,12 @@ class MixtureStates:
     @property
     def n_states(self) -> int:
         return max(1, self.n_modes + len(self.spikes) + self.has_null)
+
+    def to_json(self) -> dict[str, Any]:
+        mixture = {"means": self.means.tolist(), "stds": (self.widths / MODE_WIDTH).tolist(), "unit": self.unit}
+        calibration = None if self.calibration is None else self.calibration.to_json()
+        return {"name": self.name, "mixture": mixture, "spikes": self.spikes.tolist(), "has_null": self.has_null,
+                "calibration": calibration}  # fmt: skip
 
     def decode(self, states: NDArray[np.int32], places: NDArray[np.float32]) -> Floats:
         """Values of states and places; NaN for null."""

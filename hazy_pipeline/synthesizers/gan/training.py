@@ -25,9 +25,7 @@ from hazy_pipeline.synthesizers.gan.networks import (
     Critic,
     Generator,
     draw_rows,
-    expected_rows,
     features,
-    n_features,
     n_hats,
 )
 
@@ -61,10 +59,11 @@ class GanTraining(pl.LightningModule):
     As Xu et al. 2019, section 4.4, except that
     - categories are drawn by their frequency (see `conditions`) and every mode has a place (see `layout`);
     - a condition fixes its column's state outright, where the paper adds a cross-entropy to the generator's loss;
-    - the generator also lessens the distance of its rows' second moments to the real rows' (mean and covariance
-      matching, Mroueh et al. 2017): on one-hot rows these are the contingency tables of all pairs of columns, taken
-      from the chances of the states, whose gradient needs no draw. The estimate is the product of the differences of two half-batches, hence unbiased (the U-statistic of a squared
-      maximum mean discrepancy with a quadratic kernel, Gretton et al. 2012, section 2.2);
+    - the generator also lessens the distance of its rows' second moments to the training rows' (mean and covariance
+      matching, Mroueh et al. 2017): on one-hot rows and soft bins of places these are the contingency tables of all
+      pairs of columns, taken from the chances of the states, whose gradient needs no draw. The estimate is the product
+      of the differences of two half-batches, hence unbiased (the U-statistic of a squared maximum mean discrepancy
+      with a quadratic kernel, Gretton et al. 2012, section 2.2);
     - one generated batch serves both networks' updates, and the critic has no dropout;
     - the learning rate falls to zero by a half cosine, and the generator that is kept is a moving average.
     """
@@ -110,9 +109,8 @@ class GanTraining(pl.LightningModule):
         self.states = torch.from_numpy(states).to(self.device)
         self.places = torch.from_numpy(places).to(self.device)
         blocks = self.layout.blocks()
-        of_hats = blocks[: self.layout.n_places].repeat_interleave(n_hats(self.layout))
-        without = self.layout.n_places if n_hats(self.layout) else 0
-        self.blocks = torch.cat([of_hats, blocks[without:]]).to(self.device)
+        of_bins = blocks[: self.layout.n_places].repeat_interleave(n_hats(self.layout))
+        self.blocks = torch.cat([of_bins, blocks[self._n_bare_places :]]).to(self.device)
         self.moments = self._real_moments() if len(self.blocks) <= MOMENT_CELLS else None
         self.conditions = Conditions(self.layout, states, self.device)
         if self.resume_from is not None:
@@ -124,8 +122,7 @@ class GanTraining(pl.LightningModule):
         self._schedule(by_generator, by_critic)
         vectors, cells, rows = self.conditions.draw(self.batch_rows, self.random)
         logits = self._logits(self.generator, vectors, cells)
-        places = torch.tanh(logits[:, : self.layout.n_places].float())
-        drawn = features(draw_rows(logits, self.layout, self.random), places, self.layout)
+        drawn, expected = draw_rows(logits, self.layout, self.random)
         real = self._real(rows)
 
         fake_seen = torch.cat([drawn.detach(), vectors], dim=1)
@@ -137,10 +134,8 @@ class GanTraining(pl.LightningModule):
         by_critic.step()
 
         self.critic.requires_grad_(False)
-        expected = features(expected_rows(logits, self.layout), places, self.layout)
-        loss = (
-            MOMENTS * self._moments(expected, real) - self.critic(torch.cat([drawn, vectors], dim=1)).mean()
-        )
+        scores = self.critic(torch.cat([drawn, vectors], dim=1))
+        loss = MOMENTS * self._moments(expected, real) - scores.mean()
         by_generator.zero_grad()
         self.manual_backward(loss)
         by_generator.step()
@@ -162,7 +157,8 @@ class GanTraining(pl.LightningModule):
         self.average.eval()
         vectors, cells, _ = self.conditions.draw(n_rows, random)
         noise = torch.randn(n_rows, self.settings.latent_dim, generator=random, device=self.device)
-        rows = draw_rows(self._fix(self.average(noise, vectors), cells), self.layout, random)
+        drawn, _ = draw_rows(self._fix(self.average(noise, vectors), cells), self.layout, random)
+        rows = drawn[:, -self.layout.width :]  # without the soft bins
         states = self.layout.argmax(rows)
         return states, self.layout.places(rows, states)
 
@@ -202,23 +198,28 @@ class GanTraining(pl.LightningModule):
     def _real(self, rows: Tensor) -> Tensor:
         """Features of the training rows of these numbers."""
         seen = self.layout.rows(self.states[rows], self.places[rows])
-        return features(seen, seen[:, : self.layout.n_places], self.layout)
+        return features(seen, self.layout)
 
     def _real_moments(self) -> Tensor:
         """Mean products of features over the training rows, at most `MOMENT_ROWS` of them."""
         numbers = torch.arange(len(self.states), device=self.device)
         total = torch.zeros(len(self.blocks) + 1, len(self.blocks) + 1, device=self.device)
         numbers = numbers[:: -(-len(numbers) // MOMENT_ROWS)]
-        for part in numbers.split(4096):
-            seen = self._moment_features(self._real(part))
+        for start in range(0, len(numbers), 4096):
+            seen = self._moment_features(self._real(numbers[start : start + 4096]))
             total += seen.T @ seen
         return total / len(numbers)
 
     def _moment_features(self, rows: Tensor) -> Tensor:
         """A column of ones, which brings the first moments, and the features, of places their soft bins if any."""
-        n_of_hats = self.layout.n_places * n_hats(self.layout)
-        without = self.layout.n_places if n_of_hats else 0
-        return torch.cat([rows.new_ones(len(rows), 1), rows[:, :n_of_hats], rows[:, n_of_hats + without :]], dim=1)
+        n_bins = self.layout.n_places * n_hats(self.layout)
+        parts = [rows.new_ones(len(rows), 1), rows[:, :n_bins], rows[:, n_bins + self._n_bare_places :]]
+        return torch.cat(parts, dim=1)
+
+    @property
+    def _n_bare_places(self) -> int:
+        """Places that the moments leave out, because their soft bins tell more."""
+        return self.layout.n_places if n_hats(self.layout) else 0
 
     def _moments(self, expected: Tensor, real: Tensor) -> Tensor:
         """Estimate of the squared distance of first and second moments, per column; may be below 0.

@@ -38,6 +38,11 @@ class RowTransform:
         return (*(column.n_states for column in self.continuous), *(max(1, g.n_groups) for g in self.groupings))
 
     @property
+    def ranked(self) -> tuple[ContinuousStates, ...]:
+        """The continuous columns of a transform that can encode: any but one read from format 1."""
+        return tuple(column for column in self.continuous if isinstance(column, ContinuousStates))
+
+    @property
     def layout(self) -> Layout:
         return Layout(tuple(column.n_modes for column in self.continuous), self.sizes, len(self.discrete))
 
@@ -63,7 +68,7 @@ class RowTransform:
         n_rows = len(next(iter(encoded.values()))) if encoded else 0
         states = np.empty((n_rows, len(self.sizes)), dtype=np.int32)
         places = np.empty((n_rows, len(self.continuous)), dtype=np.float32)
-        for j, column in enumerate(self.continuous):
+        for j, column in enumerate(self.ranked):
             states[:, j], places[:, j] = column.encode(encoded[column.name], rng)
         for j, (name, grouping) in enumerate(zip(self.discrete, self.groupings, strict=True), len(self.continuous)):
             states[:, j] = grouping.group(encoded[name])
@@ -83,7 +88,7 @@ class RowTransform:
     def calibrated(self, made: tuple[Codes, Places], real: tuple[Codes, Places], *, min_rows: int) -> Self:
         """The same transform, decoding generated rows so that their marginals are the training rows'."""
         continuous = []
-        for j, column in enumerate(self.continuous):
+        for j, column in enumerate(self.ranked):
             ranks = []
             for states, places in (made, real):
                 in_mode = states[:, j] < column.n_modes
@@ -100,10 +105,12 @@ class RowTransform:
         }
 
     @classmethod
-    def from_json(cls, state: dict[str, Any], format_version: int) -> Self:
-        states = MixtureStates if format_version == 1 else ContinuousStates
+    def from_json(cls, state: dict[str, Any]) -> Self:
         return cls(
-            tuple(states.from_json(column) for column in state["continuous"]),
+            tuple(
+                MixtureStates.from_json(column) if "mixture" in column else ContinuousStates.from_json(column)
+                for column in state["continuous"]
+            ),
             tuple(state["discrete"]),
             tuple(CategoryGrouping.from_json(grouping) for grouping in state["groupings"]),
             tuple(Dependency.from_json(dependency) for dependency in state.get("dependencies", ())),
