@@ -16,15 +16,16 @@ Places = NDArray[np.float32]
 
 REACH = 0.95  # places of training rows lie within ± this, where tanh is not yet flat
 CELLS = 8192  # of the look-up from places to values
+LARGEST = 1e150  # sums of larger values overflow
 SPIKE_SHARE = 0.04  # of a column's rows; a rarer spike is an atom of the ranked values
 
 
 class Cells(NamedTuple):
-    """Per cell of [0, 1): the segment, the value at its lower end, and half the distance to that at its upper end."""
+    """Per cell of [0, 1): the segment, the value at its lower end, and the distance to that at its upper end."""
 
     segment: Integers
     low: Floats
-    half: Floats
+    width: Floats
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class ContinuousStates:
     """
 
     name: str
-    bins: NumericBins | None  # of the ranked values; None where every value is a spike or null
+    bins: NumericBins | None  # of the ranked values, in `unit`s; None where every value is a spike or null
     shares: Floats  # of the ranked rows below each segment of `bins`, 0 to 1, shape (n_segments + 1,)
     n_modes: int
     spikes: Floats
     has_null: bool
+    unit: float = 1.0  # more in columns with values beyond `LARGEST`
     calibration: Calibration | None = None  # of generated ranks
 
     @property
@@ -59,12 +61,14 @@ class ContinuousStates:
         plain = values[~null & ~np.isin(values, spikes[apart])]
         if not len(plain):
             return cls(name, None, np.zeros(1), 0, spikes[apart], bool(null.any()))
-        bins = fit_numeric(plain, spikes=spikes[~apart], low=low, high=high, has_null=False, min_rows=min_rows,
-                           n_bins=len(plain))  # fmt: skip
+        unit = max(1.0, float(np.abs(plain).max()) / LARGEST)
+        plain = plain / unit
+        bins = fit_numeric(plain, spikes=spikes[~apart] / unit, low=low / unit, high=high / unit, has_null=False,
+                           min_rows=min_rows, n_bins=len(plain))  # fmt: skip
         counts = np.bincount(bins.encode(plain), minlength=len(bins.low))
         shares = np.append(0.0, np.cumsum(counts)) / len(plain)
         n_modes = max(1, min(n_modes, len(plain) // (4 * min_rows)))
-        return cls(name, bins, shares, n_modes, spikes[apart], bool(null.any()))
+        return cls(name, bins, shares, n_modes, spikes[apart], bool(null.any()), unit)
 
     def encode(self, values: Floats, rng: np.random.Generator) -> tuple[Codes, Places]:
         """State and place of every value; the place of a spike or null is 0."""
@@ -78,7 +82,7 @@ class ContinuousStates:
             states[on_spike] = self.n_modes + nearest[on_spike]
         plain = ~null & ~on_spike
         if self.bins is not None and plain.any():
-            scaled = self._ranks(self.bins, values[plain], rng) * self.n_modes
+            scaled = self._ranks(self.bins, values[plain] / self.unit, rng) * self.n_modes
             modes = np.minimum(scaled.astype(np.int32), self.n_modes - 1)
             states[plain] = modes
             places[plain] = REACH * (2 * (scaled - modes) - 1)
@@ -87,9 +91,9 @@ class ContinuousStates:
     def _ranks(self, bins: NumericBins, values: Floats, rng: np.random.Generator) -> Floats:
         """The share of training values below each, in [0, 1]; drawn evenly over the piece of an atom."""
         segments = bins.encode(values)
-        halves = bins.high / 2 - bins.low / 2  # the whole width of extreme floats would overflow
-        inside = (values / 2 - bins.low[segments] / 2) / np.where(halves > 0, halves, 1.0)[segments]
-        inside = np.where(halves[segments] > 0, np.clip(inside, 0, 1), rng.random(len(values)))
+        width = bins.high - bins.low
+        inside = (values - bins.low[segments]) / np.where(width > 0, width, 1.0)[segments]
+        inside = np.where(width[segments] > 0, np.clip(inside, 0, 1), rng.random(len(values)))
         return self.shares[segments] + inside * np.diff(self.shares)[segments]
 
     def ranks(self, states: Codes, places: Places) -> Floats:
@@ -106,11 +110,10 @@ class ContinuousStates:
         filled = np.flatnonzero(np.diff(self.shares) > 0)
         at = np.searchsorted(self.shares[filled], (edges[1:] + edges[:-1]) / 2, side="right") - 1
         segment = filled[np.clip(at, 0, len(filled) - 1)]
-        low, half = self.bins.low, self.bins.high / 2 - self.bins.low / 2
+        low, width = self.bins.low[segment], (self.bins.high - self.bins.low)[segment]
         share = np.diff(self.shares)[segment]
         start, end = (np.clip((e - self.shares[segment]) / share, 0, 1) for e in (edges[:-1], edges[1:]))
-        first = low[segment] + start * half[segment] + start * half[segment]
-        return Cells(segment, first, (end - start) * half[segment])
+        return Cells(segment, self.unit * (low + start * width), self.unit * ((end - start) * width))
 
     def decode(self, states: Codes, places: Places) -> Floats:
         """Values of states and places; NaN for null."""
@@ -118,8 +121,7 @@ class ContinuousStates:
             values = np.full(len(states), np.nan)
         else:
             at, cell = self._cell(states, places)
-            part = self.cells.half[cell] * (at - cell)
-            values = self.cells.low[cell] + part + part
+            values = self.cells.low[cell] + self.cells.width[cell] * (at - cell)
         fixed = states >= self.n_modes
         if fixed.any():
             table = np.append(self.spikes, np.nan)
@@ -150,6 +152,7 @@ class ContinuousStates:
             "n_modes": self.n_modes,
             "spikes": self.spikes.tolist(),
             "has_null": self.has_null,
+            "unit": self.unit,
             "calibration": None if self.calibration is None else self.calibration.to_json(),
         }
 
@@ -162,5 +165,6 @@ class ContinuousStates:
             n_modes=state["n_modes"],
             spikes=np.array(state["spikes"], dtype=np.float64),
             has_null=state["has_null"],
+            unit=state["unit"],
             calibration=None if state["calibration"] is None else Calibration.from_json(state["calibration"]),
         )

@@ -1,7 +1,7 @@
 """The conditional tabular GAN as a synthesizer."""
 
 import zipfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +19,7 @@ from hazy_pipeline.synthesizers.gan.continuous import Codes, Places
 from hazy_pipeline.synthesizers.gan.fitting import Fitting
 from hazy_pipeline.synthesizers.gan.sampling import Sampler
 from hazy_pipeline.synthesizers.gan.scoring import sample_rows
-from hazy_pipeline.synthesizers.gan.target import TargetModel, TargetRedraw, fit_target_model
+from hazy_pipeline.synthesizers.gan.target import TargetRedraw
 from hazy_pipeline.synthesizers.gan.training import Settings
 from hazy_pipeline.synthesizers.gan.transform import Encoded, RowTransform
 from hazy_pipeline.tables import Tables
@@ -72,13 +72,13 @@ class Gan(Synthesizer):
             self.loss_ = fitting.progress.best
         self._prepare()
         if self._sampler is not None:
-            model = self._target_model(*real)
+            redraw = self._fit_target(*real)
             made = self._sampler.draw(CALIBRATION_ROWS, rng)
             self.transform_ = self.transform_.calibrated(made, sample_rows(*real, CALIBRATION_ROWS, rng),
                                                          min_rows=self.min_rows)  # fmt: skip
-            self.target_ = None if model is None else TargetRedraw(self.transform_, model)
+            self.target_ = redraw and replace(redraw, transform=self.transform_)
 
-    def _target_model(self, states: Codes, places: Places) -> TargetModel | None:
+    def _fit_target(self, states: Codes, places: Places) -> TargetRedraw | None:
         """Learned from the training rows; None where there is no target, or it is not one that can be redrawn."""
         if self.target is None:
             return None
@@ -88,7 +88,7 @@ class Gan(Synthesizer):
                 f"{', '.join(self.table.column_names)}"
             )
         rows = sample_rows(states, places, TARGET_ROWS, np.random.default_rng(self.random_state))
-        return fit_target_model(self.transform_, self.target, *rows, min_rows=self.min_rows)
+        return TargetRedraw.fit(self.transform_, self.target, *rows, min_rows=self.min_rows)
 
     def _encoded(self, tables: Tables, max_rows: int) -> Encoded:
         """The modelled columns of at most `max_rows` rows, drawn uniformly."""
@@ -127,11 +127,11 @@ class Gan(Synthesizer):
         if self.weights_:
             save_file(self.weights_, folder / WEIGHTS_FILE)
         if self.target_ is not None:
-            np.savez_compressed(folder / TARGET_FILE, allow_pickle=False, **self.target_.model.arrays())
+            np.savez_compressed(folder / TARGET_FILE, allow_pickle=False, **self.target_.arrays())
         return {
             "encoder": self.encoder_.to_json(),
             "transform": self.transform_.to_json(),
-            "target": None if self.target_ is None else self.target_.model.to_json(),
+            "target": None if self.target_ is None else self.target_.to_json(),
             "loss": self.loss_,
             "has_weights": bool(self.weights_),
         }
@@ -154,7 +154,7 @@ class Gan(Synthesizer):
             return None
         try:
             with np.load(folder / TARGET_FILE, allow_pickle=False) as arrays:
-                return TargetRedraw(self.transform_, TargetModel.from_json(state, arrays))
+                return TargetRedraw.from_json(self.transform_, state, arrays)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ModelError(
                 f"{folder / TARGET_FILE}: missing or damaged ({error}); register the model again"
