@@ -30,7 +30,7 @@ from hazy_pipeline.synthesizers.gan.networks import (
 )
 
 PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017, section 4)
-STEPS = 25  # of an epoch at least: rows are drawn with replacement, and a small table needs as many updates as a large
+STEPS = 40  # of an epoch at least: rows are drawn with replacement, and a small table needs as many updates as a large
 MOMENT_ROWS = 100_000  # training rows whose moments are taken, at most
 MOMENTS = 100.0  # weight of the moments' distance
 MOMENT_CELLS = 1024  # of a row whose moments are compared in one step, drawn anew each time in wider tables
