@@ -1,6 +1,7 @@
 """The conditional tabular GAN as a synthesizer."""
 
-from dataclasses import fields
+import zipfile
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,18 +12,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hazy_pipeline.encode.table import TableEncoder
-from hazy_pipeline.errors import ModelError
+from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.search_spaces import GanSpace
 from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
+from hazy_pipeline.synthesizers.gan.continuous import Codes, Places
 from hazy_pipeline.synthesizers.gan.fitting import Fitting
 from hazy_pipeline.synthesizers.gan.sampling import Sampler
 from hazy_pipeline.synthesizers.gan.scoring import sample_rows
+from hazy_pipeline.synthesizers.gan.target import TargetRedraw
 from hazy_pipeline.synthesizers.gan.training import Settings
 from hazy_pipeline.synthesizers.gan.transform import Encoded, RowTransform
 from hazy_pipeline.tables import Tables
 
 WEIGHTS_FILE = "generator.safetensors"
+TARGET_FILE = "target.npz"
 CALIBRATION_ROWS = 50_000
+TARGET_ROWS = 100_000  # from which the target's conditional is learned
 MAX_ROWS = 2_000_000  # learned from, drawn uniformly; encoded they take about 8 bytes a column
 
 
@@ -35,11 +40,13 @@ class Gan(Synthesizer):
     """
 
     name: ClassVar[str] = "gan"
+    format_version: ClassVar[int] = 2
     accelerator: ClassVar[Literal["cpu", "gpu"]] = "gpu"
 
     encoder_: TableEncoder
     transform_: RowTransform
     weights_: dict[str, Tensor]  # the averaged generator's; empty where no column is modelled
+    target_: TargetRedraw | None
     loss_: float  # the validation loss of these weights
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
@@ -50,9 +57,9 @@ class Gan(Synthesizer):
         rng = np.random.default_rng(self.random_state)
         rows = self._encoded(train, MAX_ROWS)
         self.transform_ = RowTransform.fit(self.encoder_, rows, n_modes=int(chosen["n_modes"]),
-                                           max_categories=int(chosen["max_categories"]), min_rows=self.min_rows,
-                                           rng=rng)  # fmt: skip
-        self.weights_, self.loss_ = {}, 0.0
+                                           max_categories=int(chosen["max_categories"]),
+                                           min_rows=self.min_rows)  # fmt: skip
+        self.weights_, self.loss_, self.target_ = {}, 0.0, None
         if self.transform_.sizes:
             real = self.transform_.encode(rows, rng)
             fitting = Fitting(
@@ -65,9 +72,23 @@ class Gan(Synthesizer):
             self.loss_ = fitting.progress.best
         self._prepare()
         if self._sampler is not None:
+            redraw = self._fit_target(*real)
             made = self._sampler.draw(CALIBRATION_ROWS, rng)
             self.transform_ = self.transform_.calibrated(made, sample_rows(*real, CALIBRATION_ROWS, rng),
                                                          min_rows=self.min_rows)  # fmt: skip
+            self.target_ = redraw and replace(redraw, transform=self.transform_)
+
+    def _fit_target(self, states: Codes, places: Places) -> TargetRedraw | None:
+        """Learned from the training rows; None where there is no target, or it is not one that can be redrawn."""
+        if self.target is None:
+            return None
+        if self.target not in self.table.column_names:
+            raise ConfigurationError(
+                f"target {self.target!r} is not a column of {self.table.name!r}; it has "
+                f"{', '.join(self.table.column_names)}"
+            )
+        rows = sample_rows(states, places, TARGET_ROWS, np.random.default_rng(self.random_state))
+        return TargetRedraw.fit(self.transform_, self.target, *rows, min_rows=self.min_rows)
 
     def _encoded(self, tables: Tables, max_rows: int) -> Encoded:
         """The modelled columns of at most `max_rows` rows, drawn uniformly."""
@@ -97,15 +118,20 @@ class Gan(Synthesizer):
         encoded: Encoded = {}
         if self._sampler is not None:
             states, places = self._sampler.draw(n_rows, rng)
+            if self.target_ is not None:
+                self.target_.redraw(states, places, rng)
             encoded = self.transform_.decode(states, places, rng)
         return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
 
     def _save(self, folder: Path) -> dict[str, Any]:
         if self.weights_:
             save_file(self.weights_, folder / WEIGHTS_FILE)
+        if self.target_ is not None:
+            np.savez_compressed(folder / TARGET_FILE, allow_pickle=False, **self.target_.arrays())
         return {
             "encoder": self.encoder_.to_json(),
             "transform": self.transform_.to_json(),
+            "target": None if self.target_ is None else self.target_.to_json(),
             "loss": self.loss_,
             "has_weights": bool(self.weights_),
         }
@@ -114,6 +140,7 @@ class Gan(Synthesizer):
         self.encoder_ = TableEncoder.from_json(state["encoder"])
         self.transform_ = RowTransform.from_json(state["transform"])
         self.loss_ = state["loss"]
+        self.target_ = self._loaded_target(folder, state.get("target"))
         try:
             self.weights_ = load_file(folder / WEIGHTS_FILE) if state["has_weights"] else {}
         except (FileNotFoundError, SafetensorError) as error:
@@ -121,3 +148,14 @@ class Gan(Synthesizer):
                 f"{folder / WEIGHTS_FILE}: missing or damaged ({error}); register the model again"
             ) from error
         self._prepare()
+
+    def _loaded_target(self, folder: Path, state: dict[str, Any] | None) -> TargetRedraw | None:
+        if state is None:
+            return None
+        try:
+            with np.load(folder / TARGET_FILE, allow_pickle=False) as arrays:
+                return TargetRedraw.from_json(self.transform_, state, arrays)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ModelError(
+                f"{folder / TARGET_FILE}: missing or damaged ({error}); register the model again"
+            ) from None

@@ -6,7 +6,8 @@ from torch.nn import functional
 
 from hazy_pipeline.synthesizers.gan.layout import Layout
 
-TEMPERATURE = 0.2  # of the Gumbel softmax, section 4.4
+HATS = 12  # soft bins of a column
+FINE = 8  # modes of a column from which on they need no soft bins
 
 
 class Residual(nn.Module):
@@ -42,16 +43,41 @@ class Critic(nn.Module):
     def __init__(self, layout: Layout, *, width: int, depth: int, pac: int) -> None:
         super().__init__()
         self.pac = pac
-        n_inputs = pac * (layout.width + layout.condition_width)
+        n_inputs = pac * (n_features(layout) + layout.condition_width)
         layers: list[nn.Module] = []
         for i in range(depth):
             layers += [nn.Linear(n_inputs if i == 0 else width, width), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(width, 1))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Scores (batch / pac,) of rows with conditions (batch, layout.width + layout.condition_width)."""
+        """Scores (batch / pac,) of features with conditions (batch, n_features + layout.condition_width)."""
         scores: Tensor = self.layers(rows.reshape(len(rows) // self.pac, -1))
         return scores.squeeze(1)
+
+
+def n_hats(layout: Layout) -> int:
+    """Soft bins of each place, finer where columns have few modes; none where the modes are fine enough."""
+    n_modes = max(layout.modes, default=FINE)
+    return 0 if n_modes >= FINE else HATS // n_modes + 1
+
+
+def n_features(layout: Layout) -> int:
+    return layout.n_places * n_hats(layout) + layout.width
+
+
+def features(rows: Tensor, layout: Layout) -> Tensor:
+    """What the critic and the moments see of rows (batch, layout.width): soft bins of the places, then the rows.
+
+    Bins are hat functions that sum to 1 (a linear B-spline basis): their products between columns are smooth
+    contingency tables, with gradients to the places.
+    """
+    return _with_places(rows[:, : layout.n_places], rows[:, layout.n_places :], layout)
+
+
+def hats(places: Tensor, n: int) -> Tensor:
+    """Weights (batch, places, n) of `n` hat functions with equally spaced tops over [-1, 1]."""
+    tops = torch.linspace(-1, 1, n, device=places.device)
+    return functional.relu(1 - (places.unsqueeze(2) - tops).abs() * ((n - 1) / 2))
 
 
 def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -60,36 +86,38 @@ def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) 
     return noise.clamp_(min=1e-20).log_().neg_().log_().neg_()
 
 
-def draw_rows(logits: Tensor, layout: Layout, generator: torch.Generator) -> Tensor:
-    """Rows like real ones from the generator's logits, with gradients.
+def draw_rows(logits: Tensor, layout: Layout, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Features of rows drawn from the generator's logits, and of the mean of all that may be drawn, with gradients.
 
-    States are drawn by Gumbel noise and are one-hot in the forward pass; the gradient is that of the softmax at
-    `TEMPERATURE` (straight-through, Jang et al. 2017, section 2.2). The critic thus never sees the soft states that
-    no real row has.
+    States are one-hot in the forward pass, so that the critic never sees soft states that no real row has; the
+    gradient is that of their chances (straight-through, Bengio et al. 2013). A Gumbel softmax (Xu et al. 2019, section
+    4.4) costs a second softmax and a random number per cell instead of one per column, and trained no better.
     """
     logits = logits.float()
-    parts = []
-    states = logits[:, layout.n_places :]
-    states = (states + gumbel(states.shape, generator, states.device)) / TEMPERATURE
+    drawn: list[Tensor] = []
+    chances: list[Tensor] = []
+    draws = torch.rand(len(logits), len(layout.sizes), 1, generator=generator, device=logits.device)
+    at = 0
     for start, count, size, _ in layout.groups:
-        start -= layout.n_places
-        soft = states[:, start : start + count * size].reshape(len(states), count, size).softmax(-1)
-        hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
-        parts.append((hard - soft.detach() + soft).flatten(1))
-    return _with_places(logits, torch.cat(parts, dim=1), layout)
+        soft = logits[:, start : start + count * size].reshape(len(logits), count, size).softmax(-1)
+        with torch.no_grad():
+            cumulative = soft.cumsum(-1)
+            below = cumulative < draws[:, at : at + count] * cumulative[:, :, -1:]
+            hard = torch.zeros_like(soft).scatter_(-1, below.sum(-1, keepdim=True), 1.0) - soft
+        at += count
+        drawn.append((soft + hard).flatten(1))
+        chances.append(soft.flatten(1))
+    places = torch.tanh(logits[:, : layout.n_places])
+    return (
+        _with_places(places, torch.cat(drawn, dim=1), layout),
+        _with_places(places, torch.cat(chances, dim=1), layout),
+    )
 
 
-def expected_rows(logits: Tensor, layout: Layout) -> Tensor:
-    """The mean of the rows that `draw_rows` may draw from these logits: chances in place of states."""
-    logits = logits.float()
-    parts = []
-    for start, count, size, _ in layout.groups:
-        cells = logits[:, start : start + count * size].reshape(len(logits), count, size)
-        parts.append(cells.softmax(-1).flatten(1))
-    return _with_places(logits, torch.cat(parts, dim=1), layout)
-
-
-def _with_places(logits: Tensor, states: Tensor, layout: Layout) -> Tensor:
-    """Rows of states (or chances) and the places of their modes."""
-    places = torch.tanh(logits[:, : layout.n_places]) * layout.places_of_states(states)
-    return torch.cat([places, states], dim=1)
+def _with_places(places: Tensor, states: Tensor, layout: Layout) -> Tensor:
+    """Features of states (or chances) and the places of their modes."""
+    chances = layout.places_of_states(states)
+    rows = [places * chances, states]
+    if n_hats(layout):
+        rows.insert(0, (hats(places, n_hats(layout)) * chances.unsqueeze(2)).flatten(1))
+    return torch.cat(rows, dim=1)

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hazy_pipeline.synthesizers.gan.mixture import REACH
+from hazy_pipeline.synthesizers.gan.continuous import REACH
 from hazy_pipeline.synthesizers.gan.transform import RowTransform
 
 ROWS = 8192  # validation rows compared, and synthetic rows drawn for it, at most
@@ -37,7 +37,7 @@ class PairDistance:
             if j < len(transform.continuous):
                 n_modes = transform.continuous[j].n_modes
                 plain = states < n_modes
-                values = self._values(j, states[plain], train[1][plain, j])
+                values = self._values(states[plain], train[1][plain, j])
                 self.edges[j] = _quantiles(values, BINS)
                 lookup = torch.arange(transform.sizes[j], device=device) - n_modes + BINS
             else:
@@ -64,15 +64,9 @@ class PairDistance:
         both = (pairs.sum() - pairs.diagonal().sum()) / (n * (n - 1))
         return float((single + both) / 2)
 
-    def _values(self, j: int, states: Tensor, places: Tensor) -> Tensor:
-        mixture = self.transform.continuous[j].mixture
-        if mixture is None:
-            return places
-        width = np.ptp(mixture.means) + mixture.stds.max()  # bins need the order alone, and float32 a common scale
-        centred = (mixture.means - mixture.means[0]) / width
-        means = torch.as_tensor(centred, dtype=torch.float32, device=places.device)
-        stds = torch.as_tensor(mixture.stds / width, dtype=torch.float32, device=places.device)
-        return places * REACH * stds[states] + means[states]
+    def _values(self, states: Tensor, places: Tensor) -> Tensor:
+        """Ranks of rows in a mode, in units of modes."""
+        return states + (places / REACH + 1) / 2
 
     def _tables(self, states: Tensor, places: Tensor) -> Tensor:
         codes = torch.empty(len(states), len(self.columns), dtype=torch.long, device=states.device)
@@ -82,7 +76,7 @@ class PairDistance:
             if j in self.edges:
                 n_modes = self.transform.continuous[j].n_modes
                 if n_modes:
-                    values = self._values(j, column.clamp(max=n_modes - 1), places[:, j])
+                    values = self._values(column.clamp(max=n_modes - 1), places[:, j])
                     binned = torch.bucketize(values, self.edges[j])
                     codes[:, i] = torch.where(column < n_modes, binned, codes[:, i])
         cells = torch.zeros(len(states), self.width, device=states.device)

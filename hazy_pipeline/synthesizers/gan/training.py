@@ -21,10 +21,17 @@ from hazy_pipeline.synthesizers.gan.checkpoint import (
 )
 from hazy_pipeline.synthesizers.gan.conditions import Conditions
 from hazy_pipeline.synthesizers.gan.layout import Layout
-from hazy_pipeline.synthesizers.gan.networks import Critic, Generator, draw_rows, expected_rows
+from hazy_pipeline.synthesizers.gan.networks import (
+    Critic,
+    Generator,
+    draw_rows,
+    features,
+    n_hats,
+)
 
 PENALTY = 10.0  # weight of the gradient penalty (Gulrajani et al. 2017, section 4)
-STEPS = 25  # of an epoch at least: rows are drawn with replacement, and a small table needs as many updates as a large
+STEPS = 40  # of an epoch at least: rows are drawn with replacement, and a small table needs as many updates as a large
+MOMENT_ROWS = 100_000  # training rows whose moments are taken, at most
 MOMENTS = 100.0  # weight of the moments' distance
 MOMENT_CELLS = 1024  # of a row whose moments are compared in one step, drawn anew each time in wider tables
 AVERAGE = 0.999  # share of the moving average that a step keeps (Yazici et al. 2019)
@@ -52,10 +59,11 @@ class GanTraining(pl.LightningModule):
     As Xu et al. 2019, section 4.4, except that
     - categories are drawn by their frequency (see `conditions`) and every mode has a place (see `layout`);
     - a condition fixes its column's state outright, where the paper adds a cross-entropy to the generator's loss;
-    - the generator also lessens the distance of its rows' second moments to the real rows' (mean and covariance
-      matching, Mroueh et al. 2017): on one-hot rows these are the contingency tables of all pairs of columns, taken
-      from the chances of the states, whose gradient needs no draw. The estimate is the product of the differences of two half-batches, hence unbiased (the U-statistic of a squared
-      maximum mean discrepancy with a quadratic kernel, Gretton et al. 2012, section 2.2);
+    - the generator also lessens the distance of its rows' second moments to the training rows' (mean and covariance
+      matching, Mroueh et al. 2017): on one-hot rows and soft bins of places these are the contingency tables of all
+      pairs of columns, taken from the chances of the states, whose gradient needs no draw. The estimate is the product
+      of the differences of two half-batches, hence unbiased (the U-statistic of a squared maximum mean discrepancy
+      with a quadratic kernel, Gretton et al. 2012, section 2.2);
     - one generated batch serves both networks' updates, and the critic has no dropout;
     - the learning rate falls to zero by a half cosine, and the generator that is kept is a moving average.
     """
@@ -101,8 +109,9 @@ class GanTraining(pl.LightningModule):
         self.states = torch.from_numpy(states).to(self.device)
         self.places = torch.from_numpy(places).to(self.device)
         blocks = self.layout.blocks()
-        self.blocks = torch.cat([blocks, blocks[: self.layout.n_places]]).to(self.device)
-        self.place_states = self.layout.place_states().to(self.device)
+        of_bins = blocks[: self.layout.n_places].repeat_interleave(n_hats(self.layout))
+        self.blocks = torch.cat([of_bins, blocks[self._n_bare_places :]]).to(self.device)
+        self.moments = self._real_moments() if len(self.blocks) <= MOMENT_CELLS else None
         self.conditions = Conditions(self.layout, states, self.device)
         if self.resume_from is not None:
             self._restore(self.resume_from)
@@ -113,8 +122,8 @@ class GanTraining(pl.LightningModule):
         self._schedule(by_generator, by_critic)
         vectors, cells, rows = self.conditions.draw(self.batch_rows, self.random)
         logits = self._logits(self.generator, vectors, cells)
-        drawn = draw_rows(logits, self.layout, self.random)
-        real = self.layout.rows(self.states[rows], self.places[rows])
+        drawn, expected = draw_rows(logits, self.layout, self.random)
+        real = self._real(rows)
 
         fake_seen = torch.cat([drawn.detach(), vectors], dim=1)
         real_seen = torch.cat([real, vectors], dim=1)
@@ -125,10 +134,8 @@ class GanTraining(pl.LightningModule):
         by_critic.step()
 
         self.critic.requires_grad_(False)
-        loss = (
-            MOMENTS * self._moments(expected_rows(logits, self.layout), real)
-            - self.critic(torch.cat([drawn, vectors], dim=1)).mean()
-        )
+        scores = self.critic(torch.cat([drawn, vectors], dim=1))
+        loss = MOMENTS * self._moments(expected, real) - scores.mean()
         by_generator.zero_grad()
         self.manual_backward(loss)
         by_generator.step()
@@ -150,7 +157,8 @@ class GanTraining(pl.LightningModule):
         self.average.eval()
         vectors, cells, _ = self.conditions.draw(n_rows, random)
         noise = torch.randn(n_rows, self.settings.latent_dim, generator=random, device=self.device)
-        rows = draw_rows(self._fix(self.average(noise, vectors), cells), self.layout, random)
+        drawn, _ = draw_rows(self._fix(self.average(noise, vectors), cells), self.layout, random)
+        rows = drawn[:, -self.layout.width :]  # without the soft bins
         states = self.layout.argmax(rows)
         return states, self.layout.places(rows, states)
 
@@ -187,29 +195,49 @@ class GanTraining(pl.LightningModule):
             return logits
         return logits.scatter_add(1, cells[:, None], logits.new_full((len(cells), 1), FIXED))
 
+    def _real(self, rows: Tensor) -> Tensor:
+        """Features of the training rows of these numbers."""
+        seen = self.layout.rows(self.states[rows], self.places[rows])
+        return features(seen, self.layout)
+
+    def _real_moments(self) -> Tensor:
+        """Mean products of features over the training rows, at most `MOMENT_ROWS` of them."""
+        numbers = torch.arange(len(self.states), device=self.device)
+        total = torch.zeros(len(self.blocks) + 1, len(self.blocks) + 1, device=self.device)
+        numbers = numbers[:: -(-len(numbers) // MOMENT_ROWS)]
+        for start in range(0, len(numbers), 4096):
+            seen = self._moment_features(self._real(numbers[start : start + 4096]))
+            total += seen.T @ seen
+        return total / len(numbers)
+
+    def _moment_features(self, rows: Tensor) -> Tensor:
+        """A column of ones, which brings the first moments, and the features, of places their soft bins if any."""
+        n_bins = self.layout.n_places * n_hats(self.layout)
+        parts = [rows.new_ones(len(rows), 1), rows[:, :n_bins], rows[:, n_bins + self._n_bare_places :]]
+        return torch.cat(parts, dim=1)
+
+    @property
+    def _n_bare_places(self) -> int:
+        """Places that the moments leave out, because their soft bins tell more."""
+        return self.layout.n_places if n_hats(self.layout) else 0
+
     def _moments(self, expected: Tensor, real: Tensor) -> Tensor:
         """Estimate of the squared distance of first and second moments, per column; may be below 0.
 
         Blocks are drawn independently given the logits, so that the product of two blocks' chances is the expected
-        contingency table. Inside a block it is not, hence the mask; the column of ones brings the first moments.
+        contingency table. Inside a block it is not, hence the mask.
         """
-        blocks = self.blocks
-        expected, real = self._with_squares(expected), self._with_squares(real)
-        if len(blocks) > MOMENT_CELLS:
+        blocks, expected = self.blocks, self._moment_features(expected)
+        halves = expected.chunk(2)
+        if self.moments is not None:
+            differences = [half.T @ half / len(half) - self.moments for half in halves]
+        else:
             chosen = torch.randperm(len(blocks), generator=self.random, device=self.device)[:MOMENT_CELLS]
-            expected, real, blocks = expected[:, chosen], real[:, chosen], blocks[chosen]
+            blocks, kept = blocks[chosen], torch.cat([chosen.new_zeros(1), chosen + 1])
+            pairs = zip(expected[:, kept].chunk(2), self._moment_features(real)[:, kept].chunk(2), strict=True)
+            differences = [(fake.T @ fake - true.T @ true) / len(fake) for fake, true in pairs]
         between = torch.nn.functional.pad((blocks[:, None] != blocks).float(), (1, 0, 1, 0), value=1.0)
-        differences = []
-        for halves in zip(expected.chunk(2), real.chunk(2), strict=True):
-            fake, true = (torch.nn.functional.pad(half, (1, 0), value=1.0) for half in halves)
-            differences.append((fake.T @ fake - true.T @ true) / len(fake))
         return (differences[0] * differences[-1] * between).sum() / len(self.layout.sizes)
-
-    def _with_squares(self, rows: Tensor) -> Tensor:
-        """Rows and, for the spread inside modes, the squares of their places: place² x chance of the mode."""
-        places = rows[:, : self.layout.n_places]
-        chances = rows.index_select(1, self.place_states)
-        return torch.cat([rows, places**2 / chances.clamp(min=1e-3)], dim=1)
 
     def _penalty(self, fake: Tensor, real: Tensor) -> Tensor:
         """Distance of the critic's gradient norm from 1 on lines between packs of drawn and real rows."""

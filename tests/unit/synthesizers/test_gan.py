@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from hazy_pipeline.errors import DataError, ModelError
+from hazy_pipeline.errors import ConfigurationError, DataError, ModelError
 from hazy_pipeline.synthesizers import synthesizer_class
 from hazy_pipeline.synthesizers.base import StopFitting, load_synthesizer
 from hazy_pipeline.synthesizers.gan import Gan
@@ -213,14 +213,14 @@ def _is_pickle_or_zip(file: Path) -> bool:
 
 
 def test_many_categories_stay_within_max_categories_in_every_tensor(tables_of):
-    n = 60_000
+    n = 200_000
     rng = np.random.default_rng(0)
-    names = np.concatenate([np.arange(50_000), rng.integers(0, 50, n - 50_000)])
+    names = np.concatenate([np.arange(100_000), rng.integers(0, 50, n - 100_000)])
     table = pa.table({"name": pa.array(names).cast(pa.string()), "flag": rng.random(n) < 0.5})
     train = tables_of(table, {"name": "categorical"})
     gan = Gan(train.schema, min_rows=1, **(SMALL | {"epochs": 1, "batch_size": 5000, "max_categories": 100}))
     gan.fit(train, validation=train)
-    assert gan.encoder_.discrete[0].n_codes >= 50_000
+    assert gan.encoder_.discrete[0].n_codes == 100_000
     assert gan.transform_.sizes == (100, 2)
     assert max(max(tensor.shape, default=0) for tensor in gan.weights_.values()) < 250
     made = gan.sample(5000)["rows"]["name"].to_pylist()
@@ -299,6 +299,45 @@ def test_rows_do_not_depend_on_batches_or_shards(rows):
     whole = gan.sample(n, random_state=2)["rows"]
     sharded = [b for i in range(3) for b in gan.sample_batches(n, batch_rows=10_000, random_state=2, shard=(i, 3))]
     assert pa.Table.from_batches(sharded).combine_chunks().equals(whole.combine_chunks())
+
+
+def test_a_model_of_format_1_is_read_and_can_be_written_again(tmp_path):
+    gan = load_synthesizer(Path(__file__).with_name("gan_format_1"))
+    assert isinstance(gan, Gan)
+    made = gan.sample(5000)["rows"].to_pandas()
+    assert made["kind"].value_counts(normalize=True)["a"] == pytest.approx(0.5, abs=0.03)
+    assert made["x"].isna().mean() == pytest.approx(0.2, abs=0.03)
+    medians = made.groupby("kind")["x"].median()
+    assert [medians[kind] for kind in "abc"] == pytest.approx([0, 10, 30], abs=2)
+    gan.save(tmp_path)
+    assert load_synthesizer(tmp_path).sample(100)["rows"].equals(gan.sample(100)["rows"])
+
+
+def test_the_target_is_redrawn_from_all_other_columns(tables_of, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 3))
+    answer = rng.random(4000) < 1 / (1 + np.exp(-3 * x.sum(axis=1)))
+    frame = pd.DataFrame({**{f"x{i}": x[:, i] for i in range(3)}, "answer": np.where(answer, "yes", "no")})
+    train = tables_of(frame)
+    options = SMALL | {"epochs": 1}
+    gan = Gan(train.schema, target="answer", **options).fit(train, validation=train)
+    plain = Gan(train.schema, **options).fit(train, validation=train)
+    of_rows = [made.sample(5000)["rows"].to_pandas() for made in (gan, plain)]
+    shares = [rows[rows[["x0", "x1", "x2"]].sum(axis=1) > 1.5]["answer"].eq("yes").mean() for rows in of_rows]
+    assert shares[0] > 0.75
+    assert shares[1] < 0.65, "one epoch teaches the networks little"
+    gan.save(tmp_path)
+    assert load_synthesizer(tmp_path).sample(5000)["rows"].to_pandas().equals(of_rows[0])
+    (tmp_path / "target.npz").write_bytes(b"nonsense")
+    with pytest.raises(ModelError, match=r"target\.npz"):
+        load_synthesizer(tmp_path)
+
+
+def test_a_target_that_cannot_be_redrawn_is_left_to_the_networks_and_an_unknown_one_refused(rows):
+    gan = Gan(rows[0].schema, target="x", **SMALL).fit(rows[0], validation=rows[1])
+    assert gan.target_ is None
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        Gan(rows[0].schema, target="nowhere", **SMALL).fit(rows[0], validation=rows[1])
 
 
 def test_is_registered_and_prefers_a_gpu():
