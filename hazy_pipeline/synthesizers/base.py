@@ -123,6 +123,14 @@ class Synthesizer(ABC):
             f"a {self.name} cannot draw rows of given values; the candidates bayesian_network and gaussian_copula can"
         )
 
+    def impute(self, batch: pa.RecordBatch, rng: np.random.Generator) -> pa.RecordBatch:
+        """Rows whose nulls are replaced by values drawn given the row's other cells; the rest comes back as it is.
+
+        `batch`: the table's columns in their order and types. Columns that are not modelled (identifiers, free text) keep
+        their nulls. Raises ModelError for a synthesizer that cannot.
+        """
+        raise ModelError(f"a {self.name} cannot fill in missing cells; the candidate bayesian_network can")
+
     def save(self, folder: Path) -> None:
         """Write the model as JSON and npz/safetensors; loads on another machine, GPU or not."""
         folder.mkdir(parents=True, exist_ok=True)

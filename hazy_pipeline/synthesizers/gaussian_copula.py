@@ -1,8 +1,7 @@
 """Gaussian copula: a distribution per column, and the correlation of their normal scores."""
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,10 +26,9 @@ from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
     nearest_correlation,
 )
 from hazy_pipeline.synthesizers.gaussian_copula_families import best_family
-from hazy_pipeline.synthesizers.gaussian_copula_lookup import Pieces, Steps
+from hazy_pipeline.synthesizers.gaussian_copula_lookup import Marginal
 from hazy_pipeline.synthesizers.gaussian_copula_marginal import (
     Z_END,
-    Cells,
     ContinuousCells,
     DiscreteCells,
     continuous_cells,
@@ -54,41 +52,6 @@ def _atoms(values: NDArray[np.float64], spikes: NDArray[np.float64], min_rows: i
     if len(distinct) > FEW_VALUES:
         return spikes
     return np.union1d(spikes, distinct[counts >= min_rows])
-
-
-@dataclass(frozen=True, eq=False)
-class Marginal:
-    """One modelled column: its encoder, the grouping of its codes where it is discrete, and its cells."""
-
-    encoder: ContinuousEncoder | DiscreteEncoder
-    cells: Cells
-    grouping: CategoryGrouping | None = None
-
-    def locate(self, encoded: NDArray[Any]) -> NDArray[np.int64]:
-        """Encoded values, shape (n,) -> cells."""
-        if isinstance(self.cells, DiscreteCells):
-            assert self.grouping is not None
-            return self.cells.locate(self.grouping.group(encoded))
-        assert isinstance(self.cells, ContinuousCells)
-        return self.cells.locate(encoded)
-
-    def decode(self, scores: NDArray[np.float32], rng: np.random.Generator) -> NDArray[Any]:
-        """Normal scores within `Z_END` of zero, shape (n,) -> encoded values."""
-        values = self._lookup(scores)
-        return values if self.grouping is None else self.grouping.restore_shared(values, rng)
-
-    def decode_any(self, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[Any]:
-        """`decode` of scores of any size and precision."""
-        return self.decode(np.clip(scores, -Z_END, Z_END).astype(np.float32), rng)
-
-    @cached_property
-    def _lookup(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
-        """Normal scores to values, or to a code of their group."""
-        if isinstance(self.cells, DiscreteCells):
-            assert self.grouping is not None
-            return Steps.of(self.cells.edges[1:-1], self.grouping.code_per_group[self.cells.order])
-        assert isinstance(self.cells, ContinuousCells)
-        return Pieces.of(self.cells) or self.cells.decode
 
 
 class GaussianCopula(Synthesizer):

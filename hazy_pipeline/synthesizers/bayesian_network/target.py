@@ -157,7 +157,9 @@ def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, wei
 
 
 def _scores(rows: Rows, terms: Terms, weights: Sequence[Floats]) -> Floats:
-    scores: Floats = np.repeat(weights[0].T, rows.n_rows, axis=1)  # a row per class: look-ups in one dimension are quicker
+    scores: Floats = np.repeat(
+        weights[0].T, rows.n_rows, axis=1
+    )  # a row per class: look-ups in one dimension are quicker
     for term, weight in zip(terms[1:], weights[1:], strict=True):
         context, _ = rows.context(term)
         for one, column in enumerate(np.ascontiguousarray(weight.T)):
