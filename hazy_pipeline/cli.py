@@ -180,6 +180,24 @@ def generate(
                   f"{found['location']} in {found['seconds']:.1f} s{speed}", highlight=False)  # fmt: skip
 
 
+@app.command()
+def impute(
+    generator: Annotated[str, typer.Argument(help="NAME or NAME@alias")],
+    file: Annotated[
+        str, typer.Argument(help="Rows with missing cells: a .csv, .csv.gz or .parquet file or fsspec URL")
+    ],
+    to: Annotated[str, typer.Option(help="Where to write all rows, filled in: .csv, .csv.gz or .parquet")],
+    seed: Annotated[int, typer.Option(help="The same seed fills in the same values")] = 0,
+) -> None:
+    """Fill in the missing cells of a file, each drawn given the known cells of its row."""
+    from hazy_pipeline.generate.impute import impute as fill_in
+
+    name, _, alias = generator.partition("@")
+    found = fill_in(name, file, to=to, alias=alias or "champion", seed=seed)
+    console.print(f"{found['filled']:,} cells of {found['rows']:,} rows filled in by {name} version {found['version']} -> "
+                  f"{found['location']}", highlight=False)  # fmt: skip
+
+
 @app.command(name="list")
 def list_generators() -> None:
     """The registered Generators, their champions and scores."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -21,12 +23,15 @@ def n_cores() -> int:
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`map(function, items)` by threads, in order, with at most `workers + 1` results or items waiting in memory."""
+    """`map(function, items)` by threads, in order, with at most `workers + 1` results or items waiting in memory.
+
+    Each thread multiplies matrices by itself: further threads beneath it would only stand in each other's way.
+    """
     if workers <= 1:
         yield from map(function, items)
         return
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as threads:
+    with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as threads:
         try:
             for item in items:
                 waiting.append(threads.submit(function, item))

@@ -24,7 +24,8 @@ def _quantiles() -> Scores:
     edges = ndtri(np.arange(1, _QUANTILES) / _QUANTILES)
     density = np.concatenate([[0.0], np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi), [0.0]])
     means = (density[:-1] - density[1:]) * _QUANTILES
-    return (means / np.sqrt((1 + _LESSER**2) * (means**2).mean())).astype(np.float32)
+    scaled: Scores = (means / np.sqrt((1 + _LESSER**2) * (means**2).mean())).astype(np.float32)
+    return scaled
 
 
 _TABLE = _quantiles()

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from hazy_pipeline.connectors import Secrets, environment_secrets, write_output
 from hazy_pipeline.errors import ConfigurationError
-from hazy_pipeline.generate.progress import ProgressLog
 from hazy_pipeline.generate.where import parse_where
+from hazy_pipeline.progress import ProgressLog
 from hazy_pipeline.registry.models import CHAMPION, model_folder
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.synthesizers.base import load_synthesizer, rows_of_shard

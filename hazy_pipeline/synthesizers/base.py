@@ -2,18 +2,16 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
 
 from hazy_pipeline.encode.table import without_dictionaries
 from hazy_pipeline.errors import ModelError
+from hazy_pipeline.parallel import ahead
 from hazy_pipeline.schema import DatasetSchema, TableSchema
 from hazy_pipeline.search_spaces import Hyperparameters, Value
 from hazy_pipeline.tables import BATCH_ROWS, Frames, Tables
@@ -103,7 +101,7 @@ class Synthesizer(ABC):
             rows = sample_block(min(BLOCK_ROWS, n_rows - start), start=start, rng=_rng(random_state, block))
             return rows if dictionaries else without_dictionaries(rows)
 
-        for rows in map(sample, blocks) if workers == 1 else _ahead(sample, blocks, workers):
+        for rows in ahead(sample, blocks, workers):
             for offset in range(0, rows.num_rows, batch_rows):
                 yield rows.slice(offset, batch_rows)
 
@@ -122,6 +120,14 @@ class Synthesizer(ABC):
         raise ModelError(
             f"a {self.name} cannot draw rows of given values; the candidates bayesian_network and gaussian_copula can"
         )
+
+    def impute(self, batch: pa.RecordBatch, rng: np.random.Generator) -> pa.RecordBatch:
+        """Rows whose nulls are replaced by values drawn given the row's other cells; the rest comes back as it is.
+
+        `batch`: the table's columns in their order and types. Columns that are not modelled (identifiers, free text) keep
+        their nulls. Raises ModelError for a synthesizer that cannot.
+        """
+        raise ModelError(f"a {self.name} cannot fill in missing cells; the candidate bayesian_network can")
 
     def save(self, folder: Path) -> None:
         """Write the model as JSON and npz/safetensors; loads on another machine, GPU or not."""
@@ -193,28 +199,6 @@ def _blocks(n_rows: int, shard: tuple[int, int]) -> range:
 def _rng(random_state: int, block: int) -> np.random.Generator:
     """The random numbers of one block; SFC64 is the quickest of NumPy's generators."""
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(random_state, spawn_key=(block,))))
-
-
-def _ahead(sample: Callable[[int], pa.RecordBatch], blocks: range, workers: int) -> Iterator[pa.RecordBatch]:
-    """`map(sample, blocks)` by threads, in order, with at most `workers + 1` blocks waiting in memory.
-
-    Each thread multiplies matrices by itself: further threads beneath it would only stand in each other's way.
-    """
-    waiting: deque[Future[pa.RecordBatch]] = deque()
-    with (
-        threadpool_limits(limits=1),
-        ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as threads,
-    ):
-        try:
-            for block in blocks:
-                waiting.append(threads.submit(sample, block))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def read_model(folder: Path) -> dict[str, Any]:

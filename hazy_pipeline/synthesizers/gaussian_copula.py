@@ -1,8 +1,7 @@
 """Gaussian copula: a distribution per column, and the correlation of their normal scores."""
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.random_numbers import normal_scores
-from hazy_pipeline.encode.stream import RowSample
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ModelError
+from hazy_pipeline.parallel import ahead, n_cores
+from hazy_pipeline.progress import followed
 from hazy_pipeline.search_spaces import GaussianCopulaSpace, Hyperparameters
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.gaussian_copula_condition import Condition, conditional_scores
@@ -27,10 +27,9 @@ from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
     nearest_correlation,
 )
 from hazy_pipeline.synthesizers.gaussian_copula_families import best_family
-from hazy_pipeline.synthesizers.gaussian_copula_lookup import Pieces, Steps
+from hazy_pipeline.synthesizers.gaussian_copula_lookup import Marginal
 from hazy_pipeline.synthesizers.gaussian_copula_marginal import (
     Z_END,
-    Cells,
     ContinuousCells,
     DiscreteCells,
     continuous_cells,
@@ -56,41 +55,6 @@ def _atoms(values: NDArray[np.float64], spikes: NDArray[np.float64], min_rows: i
     return np.union1d(spikes, distinct[counts >= min_rows])
 
 
-@dataclass(frozen=True, eq=False)
-class Marginal:
-    """One modelled column: its encoder, the grouping of its codes where it is discrete, and its cells."""
-
-    encoder: ContinuousEncoder | DiscreteEncoder
-    cells: Cells
-    grouping: CategoryGrouping | None = None
-
-    def locate(self, encoded: NDArray[Any]) -> NDArray[np.int64]:
-        """Encoded values, shape (n,) -> cells."""
-        if isinstance(self.cells, DiscreteCells):
-            assert self.grouping is not None
-            return self.cells.locate(self.grouping.group(encoded))
-        assert isinstance(self.cells, ContinuousCells)
-        return self.cells.locate(encoded)
-
-    def decode(self, scores: NDArray[np.float32], rng: np.random.Generator) -> NDArray[Any]:
-        """Normal scores within `Z_END` of zero, shape (n,) -> encoded values."""
-        values = self._lookup(scores)
-        return values if self.grouping is None else self.grouping.restore_shared(values, rng)
-
-    def decode_any(self, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[Any]:
-        """`decode` of scores of any size and precision."""
-        return self.decode(np.clip(scores, -Z_END, Z_END).astype(np.float32), rng)
-
-    @cached_property
-    def _lookup(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
-        """Normal scores to values, or to a code of their group."""
-        if isinstance(self.cells, DiscreteCells):
-            assert self.grouping is not None
-            return Steps.of(self.cells.edges[1:-1], self.grouping.code_per_group[self.cells.order])
-        assert isinstance(self.cells, ContinuousCells)
-        return Pieces.of(self.cells) or self.cells.decode
-
-
 class GaussianCopula(Synthesizer):
     """Each column is a mixture of nulls, values that stand out and stretches in between, laid out on a line of normal
     scores; the scores of all columns are jointly normal (Sklar 1959; Nelsen 2006, section 2.3).
@@ -114,8 +78,9 @@ class GaussianCopula(Synthesizer):
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
         """Estimate each marginal, order categories, then the correlation of the normal scores of all rows."""
+        n_rows = train.n_rows(self.table.name)
         self.encoder_ = TableEncoder.fit(
-            self.table, lambda: train.batches(self.table.name), min_rows=self.min_rows, text=self.text,
+            self.table, lambda: followed(train.batches(self.table.name, dictionaries=True), n_rows, "learning columns"), min_rows=self.min_rows, text=self.text,
             random_state=self.random_state,
         )  # fmt: skip
         self.families_, self.notes_ = {}, ()
@@ -133,19 +98,9 @@ class GaussianCopula(Synthesizer):
 
     def _sample_of(self, train: Tables) -> Encoded:
         """A uniform sample of the encoded rows, whose size is bounded in rows and in cells."""
-        names = [encoder.name for encoder in self._modelled()]
-        sample = RowSample(min(SAMPLE_ROWS, SAMPLE_CELLS // max(len(names), 1)), self.random_state)
-        found: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-        for batch in train.batches(self.table.name):
-            taken = sample.take(batch.num_rows)
-            for name, values in self.encoder_.transform(batch).items():
-                found[name].append(values[taken])
-            kept = sample.overflow()
-            if kept is not None:
-                found = {name: [np.concatenate(parts)[kept]] for name, parts in found.items()}
-        kept = sample.overflow(final=True)
-        joined = {name: np.concatenate(parts) for name, parts in found.items()}
-        return joined if kept is None else {name: values[kept] for name, values in joined.items()}
+        n_rows = min(SAMPLE_ROWS, SAMPLE_CELLS // max(len(list(self._modelled())), 1))
+        sample = train.read(self.table.name, max_rows=n_rows, random_state=self.random_state, dictionaries=True)
+        return self.encoder_.transform(sample)
 
     def _marginal(self, encoder: ContinuousEncoder | DiscreteEncoder, sample: Encoded) -> Marginal:
         parameters = self._parameters
@@ -202,17 +157,24 @@ class GaussianCopula(Synthesizer):
         if not n_columns:
             return np.eye(0)
         covariance = CovarianceOfScores(n_columns)
-        for batch in train.batches(self.table.name, batch_rows=max(1, min(BLOCK_ROWS, SCORES_AT_ONCE // n_columns))):
-            encoded = self.encoder_.transform(batch)
-            scores = np.empty((n_columns, batch.num_rows))
-            for i, marginal in enumerate(self.marginals_):
-                scores[i] = marginal.cells.scores[marginal.locate(encoded[marginal.encoder.name])]
-            covariance.update(scores)
+        batches = train.batches(self.table.name, batch_rows=max(1, min(BLOCK_ROWS, SCORES_AT_ONCE // n_columns)),
+                                dictionaries=True)  # fmt: skip
+        batches = followed(batches, self.encoder_.n_rows, "adding up correlations")
+        for sums in ahead(self._sums, batches, n_cores()):
+            covariance.update(*sums)
         coefficients = np.stack([hermite_coefficients(marginal.cells) for marginal in self.marginals_])
         correlation = latent_correlation(covariance.result(), coefficients)
         shrinkage = float(self._parameters["shrinkage"])
         correlation = (1 - shrinkage) * correlation + shrinkage * np.eye(n_columns)
         return nearest_correlation(correlation)
+
+    def _sums(self, batch: pa.RecordBatch) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+        """Of the scores of some rows: how many, their sums (n_modelled,) and those of their products."""
+        encoded = self.encoder_.transform(batch)
+        scores = np.empty((len(self.marginals_), batch.num_rows))
+        for row, marginal in zip(scores, self.marginals_, strict=True):
+            marginal.cells.scores.take(marginal.locate(encoded[marginal.encoder.name]), out=row)
+        return batch.num_rows, scores.sum(axis=1), scores @ scores.T
 
     @cached_property
     def _root(self) -> NDArray[np.float32]:

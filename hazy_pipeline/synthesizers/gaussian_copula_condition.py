@@ -36,15 +36,13 @@ class Condition:
             if not isinstance(cells, ContinuousCells) or not isinstance(encoder, ContinuousEncoder):
                 raise ModelError(f"column {encoder.name!r}: has no order; give a value or a list, not {wanted!r}")
             return cls._range(cells, encoder, wanted)
-        if not isinstance(wanted, list | tuple | set):
-            encoded, low, high = _interval(cells, encoder, wanted, grouping)
-            return cls(np.array([low]), np.array([high]), encoded)
-        found = [_interval(cells, encoder, value, grouping) for value in wanted]
+        several = isinstance(wanted, list | tuple | set)
+        found = [_interval(cells, encoder, value, grouping) for value in (wanted if several else [wanted])]
         codes = np.concatenate([encoded for encoded, _, _ in found])
-        low, high = np.array([f[1] for f in found]), np.array([f[2] for f in found])
-        if grouping is not None:
+        low, high = np.array([least for _, least, _ in found]), np.array([most for _, _, most in found])
+        if several and grouping is not None:
             low, high = _shared_out(codes, low, high, grouping)
-        elif isinstance(encoder, ContinuousEncoder) and isinstance(cells, ContinuousCells):
+        elif several and isinstance(encoder, ContinuousEncoder) and isinstance(cells, ContinuousCells):
             for i in np.flatnonzero(low == high):  # a point has no mass: what is rounded to it has
                 half = 0.0 if encoder.decimals is None else 0.5 * 10.0**-encoder.decimals
                 low[i], high[i] = scores_between(cells, codes[i] - half, codes[i] + half)

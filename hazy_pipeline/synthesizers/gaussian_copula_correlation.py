@@ -22,11 +22,11 @@ class CovarianceOfScores:
         self._sum = np.zeros(n_columns)
         self._products = np.zeros((n_columns, n_columns))
 
-    def update(self, scores: Floats) -> None:
-        """`scores`: shape (n_columns, n); scores have a mean near zero, so plain sums lose no precision."""
-        self.n_rows += scores.shape[1]
-        self._sum += scores.sum(axis=1)
-        self._products += scores @ scores.T
+    def update(self, n_rows: int, sums: Floats, products: Floats) -> None:
+        """Of `n_rows` rows more; scores have a mean near zero, so plain sums lose no precision."""
+        self.n_rows += n_rows
+        self._sum += sums
+        self._products += products
 
     def result(self) -> Floats:
         mean = self._sum / max(self.n_rows, 1)

@@ -5,13 +5,17 @@ on a stretch with an edge in it are compared with the edges. So the cells, and w
 and frequent values, are exactly those that a search would find, whatever distribution was fitted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hazy_pipeline.synthesizers.gaussian_copula_marginal import Z_END, ContinuousCells
+from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
+from hazy_pipeline.encode.numeric import ContinuousEncoder
+from hazy_pipeline.synthesizers.gaussian_copula_marginal import Z_END, Cells, ContinuousCells, DiscreteCells
 
 Floats = NDArray[np.float64]
 Scores = NDArray[np.float32]
@@ -84,3 +88,38 @@ class Pieces:
             rise *= scores
             values += rise
         return values
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """One modelled column: its encoder, the grouping of its codes where it is discrete, and its cells."""
+
+    encoder: ContinuousEncoder | DiscreteEncoder
+    cells: Cells
+    grouping: CategoryGrouping | None = None
+
+    def locate(self, encoded: NDArray[Any]) -> NDArray[np.int64]:
+        """Encoded values, shape (n,) -> cells."""
+        if isinstance(self.cells, DiscreteCells):
+            assert self.grouping is not None
+            return self.cells.locate(self.grouping.group(encoded))
+        assert isinstance(self.cells, ContinuousCells)
+        return self.cells.locate(encoded)
+
+    def decode(self, scores: NDArray[np.float32], rng: np.random.Generator) -> NDArray[Any]:
+        """Normal scores within `Z_END` of zero, shape (n,) -> encoded values."""
+        values = self._lookup(scores)
+        return values if self.grouping is None else self.grouping.restore_shared(values, rng)
+
+    def decode_any(self, scores: NDArray[np.float64], rng: np.random.Generator) -> NDArray[Any]:
+        """`decode` of scores of any size and precision."""
+        return self.decode(np.clip(scores, -Z_END, Z_END).astype(np.float32), rng)
+
+    @cached_property
+    def _lookup(self) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+        """Normal scores to values, or to a code of their group."""
+        if isinstance(self.cells, DiscreteCells):
+            assert self.grouping is not None
+            return Steps.of(self.cells.edges[1:-1], self.grouping.code_per_group[self.cells.order])
+        assert isinstance(self.cells, ContinuousCells)
+        return Pieces.of(self.cells) or self.cells.decode

@@ -1,6 +1,7 @@
 """Draws from many discrete distributions at once in constant time each."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class AliasTables:
             instead = chance >= cell >> np.uint32(8)
         else:
             instead = chance >= (cell >> np.uint64(32)).astype(np.uint32)
-        value = cell.astype(np.uint8 if k <= NARROW else np.uint16)
+        value: NDArray[Any] = cell.astype(np.uint8 if k <= NARROW else np.uint16)
         value *= instead
         value += slot.astype(value.dtype)
         return value.astype(np.int64)

@@ -155,6 +155,10 @@ class NumericBins:
             values += part
         return values
 
+    def null_state(self, null_code: int | None) -> int | None:
+        """The state that stands for null, if there is one; `null_code` is not looked at."""
+        return len(self.low) if self.has_null else None
+
     @cached_property
     def _inside(self) -> tuple[Floats, Floats | None, bool]:
         """Per state where its values begin and how far they reach (None: single values, all of them), null last; and
@@ -256,6 +260,10 @@ class DiscreteBins:
         """Codes, shape (n,) -> state per row."""
         states: Integers = self.rank[self.grouping.group(codes)]
         return states
+
+    def null_state(self, null_code: int | None) -> int | None:
+        """The state that stands for null, if there is one."""
+        return None if null_code is None else int(self.encode(np.array([null_code], dtype=np.int32))[0])
 
     def decode(self, states: Integers, rng: np.random.Generator) -> Codes:
         """State per row -> codes."""

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from hazy_pipeline.encode.arrays import Integers
+from hazy_pipeline.encode.arrays import Integers, Mask
+from hazy_pipeline.encode.categorical import DiscreteEncoder
+from hazy_pipeline.encode.column import ColumnEncoder
+from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ConfigurationError, ModelError
+from hazy_pipeline.progress import followed
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
 from hazy_pipeline.synthesizers.base import OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.bayesian_network import exchange
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, fit_discrete, fit_numeric
 from hazy_pipeline.synthesizers.bayesian_network.conditions import conditions_of
+from hazy_pipeline.synthesizers.bayesian_network.imputation import impute_states
 from hazy_pipeline.synthesizers.bayesian_network.inference import Posterior
 from hazy_pipeline.synthesizers.bayesian_network.network import (
     Encoded,
@@ -61,7 +68,8 @@ class BayesianNetwork(Synthesizer):
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
         table, settings = self.table.name, self.settings
-        self.encoder_ = TableEncoder.fit(self.table, lambda: train.batches(table, dictionaries=True), min_rows=self.min_rows,
+        n_rows = train.n_rows(table)
+        self.encoder_ = TableEncoder.fit(self.table, lambda: followed(train.batches(table, dictionaries=True), n_rows, "learning columns"), min_rows=self.min_rows,
                                          text=self.text, random_state=self.random_state)  # fmt: skip
         n_columns = max(len(self.encoder_.continuous) + len(self.encoder_.discrete), 1)
         sample_rows = min(SAMPLE_ROWS, max(SAMPLE_CELLS // n_columns, 2_000))
@@ -90,7 +98,9 @@ class BayesianNetwork(Synthesizer):
             return count_tables(families, bins, [sample], lambda same: same)
         batch_rows = min(max(BATCH_CELLS // n_columns, 4_096), 262_144)
         batches = train.batches(self.table.name, batch_rows=batch_rows, dictionaries=True)
-        return count_tables(families, bins, batches, self.encoder_.transform)
+        return count_tables(
+            families, bins, followed(batches, self.encoder_.n_rows, "counting"), self.encoder_.transform
+        )
 
     def _target(self, rows: Rows) -> int | None:
         """The place of the column that is to be redrawn, if there is one and it can be."""
@@ -153,6 +163,42 @@ class BayesianNetwork(Synthesizer):
             return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
 
         return sample
+
+    def impute(self, batch: pa.RecordBatch, rng: np.random.Generator) -> pa.RecordBatch:
+        """See `Synthesizer.impute`. Exact where a row misses one cell; several are drawn by Gibbs sampling."""
+        network, encoders = self.network_, {column.name: column for column in self.encoder_.columns}
+        missing = [batch.column(name).is_null().to_numpy(zero_copy_only=False) for name in network.names]
+        if not any(absent.any() for absent in missing):
+            return batch
+        encoded = self.encoder_.transform(batch)
+        known, banned = [], []
+        for (name, bins), absent in zip(network.bins.items(), missing, strict=True):
+            known.append(np.where(absent, 0, bins.encode(encoded[name])))
+            banned.append(bins.null_state(getattr(encoders[name], "null_code", None)))
+        states = impute_states(network, known, missing, banned, rng)
+        target = network.target
+        if target is not None and missing[target.column].any():
+            drawn = target.draw(Rows(states, network.hierarchies), rng)
+            redrawn = missing[target.column] & (drawn != banned[target.column])
+            states[target.column] = np.where(redrawn, drawn, states[target.column])
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for (name, bins), found, absent in zip(network.bins.items(), states, missing, strict=True):
+            if absent.any():
+                columns[name] = self._filled(
+                    columns[name], encoders[name], bins.decode(found[absent], rng), absent, rng
+                )
+        return pa.record_batch(list(columns.values()), schema=batch.schema)
+
+    def _filled(self, column: pa.Array, encoder: ColumnEncoder, values: NDArray[Any], absent: Mask,
+                rng: np.random.Generator) -> pa.Array:  # fmt: skip
+        """The column with its nulls replaced by encoded values."""
+        if isinstance(encoder, DiscreteEncoder):
+            new = encoder.inverse_transform(values, rng)
+            new = new.dictionary_decode() if pa.types.is_dictionary(new.type) else new
+        else:
+            assert isinstance(encoder, ContinuousEncoder)
+            new = encoder.inverse_transform(values)
+        return pc.replace_with_mask(column, pa.array(absent), new)
 
     def _save(self, folder: Path) -> dict[str, Any]:
         np.savez_compressed(folder / ARRAYS_FILE, allow_pickle=False, **self.network_.arrays())

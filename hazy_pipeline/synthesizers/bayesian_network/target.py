@@ -157,10 +157,14 @@ def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, wei
 
 
 def _scores(rows: Rows, terms: Terms, weights: Sequence[Floats]) -> Floats:
-    scores = np.tile(weights[0][0], (rows.n_rows, 1))
+    scores: Floats = np.repeat(
+        weights[0].T, rows.n_rows, axis=1
+    )  # a row per class: look-ups in one dimension are quicker
     for term, weight in zip(terms[1:], weights[1:], strict=True):
-        scores += weight[rows.context(term)[0]]
-    return scores
+        context, _ = rows.context(term)
+        for one, column in enumerate(np.ascontiguousarray(weight.T)):
+            scores[one] += column.take(context)
+    return np.ascontiguousarray(scores.T)
 
 
 def _probabilities(scores: Floats) -> Floats:

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hazy_pipeline.progress import ProgressLog
 from hazy_pipeline.synthesizers.base import OnEpoch, StopFitting
 from hazy_pipeline.synthesizers.gan.checkpoint import read_checkpoint, write_checkpoint
 from hazy_pipeline.synthesizers.gan.scoring import ROWS, PairDistance, sample_rows
@@ -70,6 +71,7 @@ class Fitting:
         """The best generator's weights, on the CPU. What `on_epoch` raises comes through, except StopFitting."""
         self._resume()
         left = self.settings.epochs - self.progress.epoch
+        self._log = ProgressLog(left, doing="training: ", unit="epochs")
         if left > 0 and not self._exhausted():
             with _quiet(), _threads():
                 _trainer(left, self.settings).fit(self.module)
@@ -82,6 +84,7 @@ class Fitting:
         self._score()
         stop = False
         if self.module.global_rank == 0:
+            self._log(1)
             try:
                 self.on_epoch(progress.epoch - 1, progress.loss)
             except StopFitting:

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from hazy_pipeline.cli import main
-from hazy_pipeline.errors import ConfigurationError
+from hazy_pipeline.errors import ConfigurationError, DataError
 from hazy_pipeline.generate import generate
-from hazy_pipeline.generate.progress import ProgressLog, progress_line
+from hazy_pipeline.generate.impute import impute
+from hazy_pipeline.progress import ProgressLog, progress_line
 from hazy_pipeline.registry import models
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.synthesizers import synthesizer_class
@@ -99,8 +100,35 @@ def test_from_the_command_line(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert "sex" in capsys.readouterr().err
 
 
+def test_a_files_missing_cells_are_filled_in(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    source, target = tmp_path / "gaps.csv", tmp_path / "whole.parquet"
+    source.write_text("sex,age\nFemale,40\n,30\nMale,\n")
+    monkeypatch.setattr(sys, "argv", ["hazy", "impute", "people", str(source), "--to", str(target)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    if name == "gaussian_copula":
+        assert end.value.code == 1
+        assert "bayesian_network" in capsys.readouterr().err
+        return
+    assert end.value.code == 0
+    rows = pq.read_table(target).to_pandas()
+    assert list(rows.columns) == ["age", "sex", "pay"]
+    assert rows.notna().all(axis=None)
+    assert rows.loc[0, ["age", "sex"]].tolist() == [40, "Female"]
+    assert rows.loc[1, "age"] == 30
+    assert abs(rows.loc[0, "pay"] - 400) < 250
+    source.write_text("sex,height\nFemale,40\n")
+    with pytest.raises(ConfigurationError, match="height"):
+        impute("people", str(source), to=str(target))
+    source.write_text("sex,age\nFemale,old\n")
+    with pytest.raises(DataError, match="age"):
+        impute("people", str(source), to=str(target))
+
+
 def test_progress_is_logged_at_intervals(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="hazy_pipeline.generate.progress"):
+    with caplog.at_level(logging.INFO, logger="hazy_pipeline.progress"):
         quiet, talkative = ProgressLog(100, interval=60), ProgressLog(100, interval=0)
         for _ in range(3):
             quiet(25)
