@@ -239,7 +239,7 @@ PRESETS: dict[UseCase, dict[str, dict[str, Any]]] = {
             "max_parents": {"low": 3, "high": 4}, "n_bins": {"low": 100, "high": 150}, "max_categories": {"low": 150, "high": 250},
         },
         "gaussian_copula": {"max_categories": {"low": 150, "high": 250}},
-        "gan": {"epochs": {"low": 100, "high": 500, "log": True}, "max_categories": {"low": 150, "high": 250}},
+        "gan": {"epochs": {"low": 80, "high": 400, "log": True}, "max_categories": {"low": 150, "high": 250}},
     },
 }  # fmt: skip
 

@@ -57,8 +57,8 @@ class Critic(nn.Module):
 
 def n_hats(layout: Layout) -> int:
     """Soft bins of each place, finer where columns have few modes; none where the modes are fine enough."""
-    n_modes = max(layout.modes, default=FINE)
-    return 0 if n_modes >= FINE else HATS // n_modes + 1
+    n_modes = max(layout.modes, default=0)
+    return HATS // n_modes + 1 if 0 < n_modes < FINE else 0
 
 
 def n_features(layout: Layout) -> int:

@@ -301,18 +301,6 @@ def test_rows_do_not_depend_on_batches_or_shards(rows):
     assert pa.Table.from_batches(sharded).combine_chunks().equals(whole.combine_chunks())
 
 
-def test_a_model_of_format_1_is_read_and_can_be_written_again(tmp_path):
-    gan = load_synthesizer(Path(__file__).with_name("gan_format_1"))
-    assert isinstance(gan, Gan)
-    made = gan.sample(5000)["rows"].to_pandas()
-    assert made["kind"].value_counts(normalize=True)["a"] == pytest.approx(0.5, abs=0.03)
-    assert made["x"].isna().mean() == pytest.approx(0.2, abs=0.03)
-    medians = made.groupby("kind")["x"].median()
-    assert [medians[kind] for kind in "abc"] == pytest.approx([0, 10, 30], abs=2)
-    gan.save(tmp_path)
-    assert load_synthesizer(tmp_path).sample(100)["rows"].equals(gan.sample(100)["rows"])
-
-
 def test_the_target_is_redrawn_from_all_other_columns(tables_of, tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4000, 3))
