@@ -12,7 +12,7 @@ from hazy_pipeline.estimate.model import Cost, Machine, Observation, Shape, Task
 from hazy_pipeline.search_spaces import Hyperparameters
 
 TIMER = 0.01  # seconds within which short measurements are off
-SLACK = 8 << 20  # bytes within which measured memory is off
+SLACK = 32 << 20  # bytes within which measured memory is off: what an earlier task has freed is used again
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ Law = Callable[[Shape, Hyperparameters, int], Parts]
 
 MIB = 1 << 20
 JUDGED_ROWS = 25_000  # of each kind at most, as `evaluate` has it
-CLOSENESS_ROWS = 10_000
+CLOSENESS_ROWS, COVERAGE_ROWS = 10_000, 5_000
 SECONDS_TO_WRITE = 4e-8  # one cell, as text
 MODES = 0.6  # of the modes that a mixture may have, the share that remains
 
@@ -150,31 +150,34 @@ def _sample(candidate: str, shape: Shape, n_rows: int) -> Parts:
     return {"fixed": 0.002, "cells": family(candidate).draw * n_rows * (shape.n_columns + shape.other)}
 
 
+def _embedded(shape: Shape) -> int:
+    """Coordinates of a row as a point, see `evaluate.distances`."""
+    levels = min(max(512 // max(len(shape.states), 1), 4), 40)
+    return shape.continuous * 2 + sum(min(states, levels) + 2 for states in shape.states)
+
+
 def _evaluate(shape: Shape, n_rows: int, n_reference: int) -> Parts:
     """Boosted trees, whose number is fixed and whose cost has a part per tree; distances between all rows; the rest."""
     judged, unseen = min(n_rows, JUDGED_ROWS), min(max(n_reference, 1), JUDGED_ROWS)
-    columns = max(shape.n_columns, 1)
-    width = shape.continuous * 2 + sum(min(states, 40) + 2 for states in shape.states)
-    compared, known = min(judged, CLOSENESS_ROWS), min(judged, unseen)
+    columns, known = max(shape.n_columns, 1), min(judged, unseen)
+    compared, covered = min(judged, CLOSENESS_ROWS), min(known, COVERAGE_ROWS)
     fits = 5 * 2 * 100 if shape.target_classes is None else 2 * 200  # trees of the models that predict a column
-    detected = 2 * min(judged, unseen)  # synthetic rows are told from as many unseen ones
     return {
         "fixed": 0.03,
         "trees": 3e-4 * (fits + 300),
-        "learning": 1.5e-9 * columns * (fits * judged + 300 * detected) + 2.5e-9 * columns * fits * unseen,
-        "distances": 6e-11 * min(width, 512) * (2 * compared * known + 2 * unseen**2 + judged * known),
+        "learning": 1.5e-9 * columns * (fits * judged + 600 * known) + 2.5e-9 * columns * fits * unseen,
+        "distances": 4e-11 * _embedded(shape) * (2 * compared * known + 2 * covered**2),
         "cells": 4e-7 * (2 * judged + unseen) * columns,
     }  # fmt: skip
 
 
 def _evaluate_bytes(shape: Shape, n_rows: int, n_reference: int) -> Parts:
     judged, unseen = min(n_rows, JUDGED_ROWS), min(max(n_reference, 1), JUDGED_ROWS)
-    width = min(shape.continuous * 2 + sum(min(states, 40) + 2 for states in shape.states), 600)
     rows = 2 * judged + unseen
     return {
-        "fixed": 30 * MIB,
-        "rows": rows * (16.0 * shape.n_columns + 8.0 * width) + 2 * _rows_bytes(shape, n_rows),
-        "distances": 4.0 * 1_000 * 3 * (min(judged, unseen) + unseen),
+        "fixed": 10 * MIB,
+        "rows": rows * (24.0 * shape.n_columns + 8.0 * _embedded(shape)) + _rows_bytes(shape, n_rows),
+        "distances": 4.0 * 1_000 * 4 * min(judged, unseen),
     }
 
 

@@ -10,6 +10,12 @@ def title(candidate: str) -> str:
     return candidate.replace("_", " ").capitalize().replace("Gan", "GAN")
 
 
+def about(seconds: float) -> str:
+    """A length of time that is an estimate."""
+    told = duration(seconds)
+    return told if told.startswith("under") else f"about {told}"
+
+
 def of_candidate(made: CandidateForecast, forecast: Forecast) -> str:
     """Two or three sentences on one candidate."""
     name = title(made.candidate)
@@ -19,7 +25,7 @@ def of_candidate(made: CandidateForecast, forecast: Forecast) -> str:
     if made.dearest.seconds > 1.5 * made.cheapest.seconds and made.dearest.seconds >= 2:
         spread = f" ({duration(made.cheapest.seconds)} to {duration(made.dearest.seconds)}, as it is configured)"
     said = [
-        f"{name}: a trial takes about {duration(made.trial.seconds)}{spread} and up to {memory(made.dearest.bytes)}; "
+        f"{name}: a trial takes {about(made.trial.seconds)}{spread} and up to {memory(made.dearest.bytes)}; "
         f"training it on all {forecast.n_train:,} rows {_at_most(made)}{duration(made.training.seconds)}"
     ]
     if made.influence:
@@ -45,18 +51,18 @@ def of_whole(forecast: Forecast) -> list[str]:
     if len(usable) > 1 and share > 0.6 and forecast.search_wanted > 10:
         others = total - heaviest.search.cpu_seconds
         said.append(
-            f"{title(heaviest.candidate)} is {share:.0%} of the search's work: without it all other trials take about "
+            f"{title(heaviest.candidate)} is {share:.0%} of the search's work: without it all other trials take "
             f"{duration(forecast.search_wanted * others / total)}."
         )
     if forecast.search_wanted > 1.1 * forecast.search_bound:
         made = sum(min(each.trials, max(int(forecast.search_bound / each.trial.seconds), 1)) for each in usable)
         said.append(
-            f"All {forecast.trials} trials would take about {duration(forecast.search_wanted)}; tuning.seconds ends the "
+            f"All {forecast.trials} trials would take {about(forecast.search_wanted)}; tuning.seconds ends the "
             f"search after {duration(forecast.search_bound)}, so expect about {made} of them, the last ones cut short."
         )
     low, high = forecast.later_run
     said.append(
-        f"A later automatic run, which tries the earlier winner first and searches only a little, takes about "
+        f"A later automatic run, which tries the earlier winner first and searches only a little, takes "
         f"{_range(low, high)}."
     )
     if forecast.busy > BUSY:
@@ -81,7 +87,7 @@ def rests_on(forecast: Forecast, earlier_runs: int = 0) -> str:
 
 def _total(forecast: Forecast) -> str:
     return (
-        f"A first run takes about {_range(*forecast.first_run)}: {duration(forecast.search)} of search, the training of the "
+        f"A first run takes {_range(*forecast.first_run)}: {duration(forecast.search)} of search, the training of the "
         f"winner, and {duration(forecast.judgement.seconds)} for the judgement, on {forecast.cores} "
         f"{'core' if forecast.cores == 1 else 'cores'}."
     )
@@ -90,8 +96,8 @@ def _total(forecast: Forecast) -> str:
 def _range(low: float, high: float) -> str:
     """One length of time where two are nearly the same."""
     if high < 1.3 * low or duration(low) == duration(high):
-        return duration(high)
-    return f"{duration(low)} to {duration(high)}, depending on the winner"
+        return about(high)
+    return f"about {duration(low)} to {duration(high)}, depending on the winner"
 
 
 def _at_most(made: CandidateForecast) -> str:

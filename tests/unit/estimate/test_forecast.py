@@ -74,7 +74,7 @@ def test_a_later_run_looks_at_the_earlier_winner_and_once_at_the_others() -> Non
 
 def test_a_search_by_rungs_costs_less_and_its_later_run_much_less() -> None:
     estimator, config = Estimator(SHAPE, MACHINE), configured(tuning={"trials": 60, "seconds": 360_000})
-    whole = forecast(estimator, config)
+    whole = forecast(estimator, config, plan=SearchPlan())
     rungs = forecast(estimator, config, plan=SearchPlan(((9, 1.0), (3, 0.4), (1, 0.2)), judged_rows=10_000))
     assert rungs.search_wanted < 0.7 * whole.search_wanted
     assert rungs.of("gan").quick.seconds < whole.of("gan").quick.seconds / 3
