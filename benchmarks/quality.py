@@ -149,7 +149,7 @@ def _item(results: Results, key: str, folder: Path, options: argparse.Namespace,
     if done.returncode:
         raise RuntimeError(f"{name} ended with {done.returncode}: {' '.join(done.stderr.strip().splitlines()[-1:])}")
     figures = json.loads((out / "figures.json").read_text())
-    return {**figures, "scores": score(folder, out / "synthetic.parquet", **judging)}
+    return {**figures, "limit_seconds": seconds, "scores": score(folder, out / "synthetic.parquet", **judging)}
 
 
 def main() -> None:
