@@ -34,7 +34,7 @@ class Sampler:
         self.depth = sum(name.endswith("linear.weight") for name in weights)
         self.latent = weights["layers.0.linear.weight"].shape[1] - layout.condition_width
         self.dense: list[Tensor] = []  # (outputs, inputs without the condition)
-        self.lookup: list[Floats] = []  # (outputs, condition cells), bias included
+        self.lookup: list[Tensor] = []  # (outputs, condition cells), bias included
         for i in range(self.depth):
             layer = f"layers.{i}."
             gain = weights[layer + "norm.weight"] / torch.sqrt(weights[layer + "norm.running_var"] + EPSILON)
@@ -56,7 +56,7 @@ class Sampler:
         before, after = self.latent, self.latent + self.layout.condition_width
         self.dense.append(torch.cat([weight[:, :before], weight[:, after:]], dim=1).contiguous().float())
         table = weight[:, before:after] + bias[:, None] if after > before else bias[:, None]
-        self.lookup.append(table.contiguous().float().numpy())
+        self.lookup.append(table.contiguous().float())
 
     def draw(self, n_rows: int, rng: np.random.Generator) -> tuple[NDArray[np.int32], Floats]:
         """States (n_rows, blocks) and places (n_rows, continuous columns)."""
@@ -86,16 +86,15 @@ class Sampler:
 
     def _logits(self, conditions: NDArray[np.int64], noise: Floats) -> Floats:
         """(places and states, n) of conditions (n,) and noise (latent, n)."""
-        n = len(conditions)
-        inputs = np.empty((self.latent + self.depth * self.width, n), dtype=np.float32)
-        inputs[: self.latent] = noise
+        n, at = len(conditions), torch.from_numpy(conditions)
+        inputs = torch.empty(self.latent + self.depth * self.width, n)
+        inputs[: self.latent] = torch.from_numpy(noise)
         for i in range(self.depth):
             seen = self.latent + i * self.width
             hidden = inputs[seen : seen + self.width]
-            self.lookup[i].take(conditions, axis=1, out=hidden, mode="clip")
-            torch.from_numpy(hidden).addmm_(self.dense[i], torch.from_numpy(inputs[:seen])).relu_()
-        logits: Floats = self.lookup[-1].take(conditions, axis=1, mode="clip")
-        torch.from_numpy(logits).addmm_(self.dense[-1], torch.from_numpy(inputs))
+            torch.index_select(self.lookup[i], 1, at, out=hidden)
+            hidden.addmm_(self.dense[i], inputs[:seen]).relu_()
+        logits: Floats = torch.index_select(self.lookup[-1], 1, at).addmm_(self.dense[-1], inputs).numpy()
         return logits
 
     def _place(self, logits: Floats, states: NDArray[np.int32], places: Floats) -> None:
