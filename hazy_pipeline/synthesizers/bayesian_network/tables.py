@@ -180,13 +180,18 @@ class _Pair:
 def _possible(table: Floats, min_rows: int) -> Mask:
     """False where a digit cannot occur with a parent's group, judged inside each of the node's own coarser groups.
 
+    That is so where none was seen although it would be expected to under independence. What goes with one partner alone
+    (as a null goes with another null) is judged with all the other partners together, each of which may be rare.
     `table`: counts, shape (digits, own groups, parent's groups).
     """
     total = _total(table)
     alone = table.sum(axis=2, keepdims=True)
     expected = total * alone / np.maximum(_total(alone), 1.0)
-    impossible = (table == 0) & (expected >= CERTAIN_ZERO)
     seen = table > 0
+    impossible = ~seen & (expected >= CERTAIN_ZERO)
+    for partners in (0, 2):
+        elsewhere = np.where(seen, 0.0, expected).sum(axis=partners, keepdims=True)
+        impossible |= ~seen & (seen.sum(axis=partners, keepdims=True) == 1) & (elsewhere >= CERTAIN_ZERO)
     if total.sum() >= 2 * min_rows * max(int(seen.any(axis=0).sum()), 1):
         determined = (seen.sum(axis=0) <= 1).all()  # the parent determines the node
         determining = (seen.sum(axis=2) <= 1).all()  # the node determines the parent

@@ -105,6 +105,18 @@ def test_nulls_that_come_together_stay_together():
     assert (p[:3, :5] > 0.1).all()
 
 
+def test_a_null_that_goes_with_one_partner_never_goes_with_rare_others():
+    """Each of the other values is too rare to be judged by itself."""
+    rng = np.random.default_rng(0)
+    missing = rng.random(2_000) < 0.1
+    first = np.where(missing, 60, rng.integers(0, 60, 2_000))
+    second = np.where(missing, 5, rng.integers(0, 5, 2_000))
+    for states, sizes in (([first, second], [61, 6]), ([second, first], [6, 61])):
+        _, p = table_of(states, sizes, Family(1, 0, (Step(0, 0, 512.0, False),)), smoothing=10.0)
+        assert p[-1, -1] == 1.0
+        assert (p[:-1, -1] == 0).all()
+
+
 def test_a_lifted_context_knows_both_parents_where_it_was_never_seen():
     """Two independent causes of a binary effect on the log-odds scale; the cell where both act is left out."""
     rng = np.random.default_rng(0)
