@@ -63,7 +63,7 @@ def test_a_champion_and_nothing_twice(
     assert outputs(first.id, "extract")["cost"][0].startswith("Roughly, by 600 rows and 3 columns alone")
     told = outputs(first.id, "profile")["cost"]
     assert told[0] == "What a run of orders will cost (600 rows, 3 columns to learn):"
-    assert any(line.startswith("A first run takes about") for line in told)
+    assert any(line.startswith("A first run takes ") for line in told)
     shown = capsys.readouterr().out
     assert all(line in shown for line in told)  # in the tasks' logs
 
