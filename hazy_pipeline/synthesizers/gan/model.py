@@ -34,9 +34,11 @@ MAX_ROWS = 2_000_000  # learned from, drawn uniformly; encoded they take about 8
 class Gan(Synthesizer):
     """Conditional tabular GAN (Xu et al., "Modeling Tabular Data using Conditional GAN", NeurIPS 2019).
 
-    Mode-specific normalisation, conditions with training by sampling, a packed Wasserstein critic with gradient
-    penalty; `training.GanTraining` lists where it departs from the paper. Trains on a GPU where there is one; samples
-    on the CPU. Early stopping and the choice of weights follow `scoring.PairDistance` on the validation rows.
+    Mode-specific normalisation (of ranks, see `continuous`), conditions with training by sampling, a packed Wasserstein
+    critic with gradient penalty; `training.GanTraining` lists where it departs from the paper. Columns that another
+    one decides are looked up (`dependencies`), and a `target` of few classes is redrawn at the end of every row
+    (`target`). Trains on a GPU where there is one; samples on the CPU. Early stopping and the choice of weights follow
+    `scoring.PairDistance` on the validation rows.
     """
 
     name: ClassVar[str] = "gan"

@@ -49,7 +49,7 @@ def same_weights(a: Gan, b: Gan) -> bool:
 def test_learns_marginals_nulls_and_a_known_dependence(tables_of):
     train, validation = tables_of(pairs(5000)), tables_of(pairs(1000, seed=1))
     losses = []
-    gan = Gan(train.schema, epochs=25, batch_size=200, width=64, latent_dim=32, pac=10, learning_rate=1e-3)
+    gan = Gan(train.schema, epochs=12, batch_size=200, width=64, latent_dim=32, pac=10)
     gan.fit(train, validation=validation, on_epoch=lambda epoch, loss: losses.append(loss))
     made = gan.sample(10_000, random_state=1)["rows"].to_pandas()
     shares = made["kind"].value_counts(normalize=True)
