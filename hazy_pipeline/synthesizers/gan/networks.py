@@ -80,12 +80,6 @@ def hats(places: Tensor, n: int) -> Tensor:
     return functional.relu(1 - (places.unsqueeze(2) - tops).abs() * ((n - 1) / 2))
 
 
-def gumbel(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
-    """Standard Gumbel noise. Two logarithms of a uniform are several times faster than torch's exponential."""
-    noise = torch.empty(shape, device=device).uniform_(generator=generator)
-    return noise.clamp_(min=1e-20).log_().neg_().log_().neg_()
-
-
 def draw_rows(logits: Tensor, layout: Layout, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Features of rows drawn from the generator's logits, and of the mean of all that may be drawn, with gradients.
 
