@@ -76,26 +76,22 @@ def _paired(mass: Floats) -> tuple[Floats, Integers]:
     light = mass < 1.0
     mass = mass.ravel()
     accept, other = np.ones(n * k), np.tile(np.arange(k), n)
-    heavy, queue = _ranked(~light), _ranked(light)  # light values in line; heavy ones join as they grow light
-    end = light.sum(axis=1)
-    start = np.flatnonzero((end > 0) & (end < k)) * k  # where the contexts at work begin
-    last_heavy, end = start + k - end[start // k], start + end[start // k]
-    next_heavy, head = start.copy(), start.copy()
+    line = _ranked(light)  # light values, then heavy ones: one that grows light is next in line where it stands
+    n_light = light.sum(axis=1)
+    start = np.flatnonzero((n_light > 0) & (n_light < k)) * k  # where the contexts at work begin
+    taking, giving, end = start.copy(), start + n_light[start // k], start + k
     while len(start):
-        giver, taker = heavy[next_heavy], queue[head]
+        giver, taker = line[giving], line[taking]
         at_giver, at_taker = start + giver, start + taker
         own = mass[at_taker]
         accept[at_taker], other[at_taker] = own, giver
         left = mass[at_giver] - (1.0 - own)
         mass[at_giver] = left
-        spent = left < 1.0
-        queue[end[spent]] = giver[spent]
-        head = head + 1
-        end = end + spent
-        next_heavy = next_heavy + spent
-        going = (head < end) & (next_heavy < last_heavy)
+        taking = taking + 1
+        giving = giving + (left < 1.0)
+        going = (taking < giving) & (giving < end)
         if not going.all():
-            start, head, end, next_heavy, last_heavy = (a[going] for a in (start, head, end, next_heavy, last_heavy))
+            start, taking, giving, end = (places[going] for places in (start, taking, giving, end))
     return accept, other
 
 
