@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote_plus, urlsplit
@@ -97,13 +97,41 @@ class SqlSource(_Source):
 Source = Annotated[FilesSource | SqlSource, Field(discriminator="connector")]
 
 
+MOST_TRIALS = 100_000
+MEMORY = re.compile(r"^(\d+(?:\.\d+)?) ?(GB|MB)$")
+
+
 class Tuning(_Section):
     """The budget of one search over all candidates."""
 
-    trials: int = Field(18, ge=1, le=100_000, description="Trials in all, shared by the candidates")
+    trials: int = Field(
+        18, ge=1, le=MOST_TRIALS, description="Trials in all, shared by the candidates; as many as fit where only seconds are given"
+    )  # fmt: skip
     seconds: int = Field(600, ge=5, le=60 * 86_400, description="Wall-clock for the whole search")
+    memory: str | None = Field(
+        None, description="Memory that a process may take, such as 8 GB or 512 MB; default: no bound"
+    )
     workers: int = Field(1, ge=1, le=64, description="Parallel workers per candidate")
     max_rows: int = Field(50_000, ge=100, description="A trial is fitted on a sample of at most this many rows")
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory_with_unit(cls, memory: Any) -> Any:
+        found = MEMORY.fullmatch(memory) if isinstance(memory, str) else None
+        if memory is not None and (found is None or float(found[1]) == 0):
+            raise ValueError(f"{memory!r} is no amount of memory; write it like 8 GB or 512 MB")
+        return memory
+
+    @property
+    def memory_bytes(self) -> int | None:
+        found = MEMORY.fullmatch(self.memory or "")
+        return int(float(found[1]) * (10**9 if found[2] == "GB" else 10**6)) if found else None
+
+    @property
+    def most_trials(self) -> int:
+        """`trials`, or as many as fit where the budget is given in seconds alone."""
+        only_seconds = "seconds" in self.model_fields_set and "trials" not in self.model_fields_set
+        return MOST_TRIALS if only_seconds else self.trials
 
 
 class Training(_Section):
@@ -289,11 +317,16 @@ def load_config(path: Path | str) -> GeneratorConfig:
 
 
 def override(config: GeneratorConfig, *, seconds: int | None = None, trials: int | None = None, seed: int | None = None,
-             candidates: Sequence[str] | None = None) -> GeneratorConfig:  # fmt: skip
-    """The configuration with what a person asked for at a run; raises ConfigurationError like the file would."""
+             memory: str | None = None, workers: int | None = None, candidates: Sequence[str] | None = None,
+             bounds: Mapping[str, Mapping[str, Any]] | None = None) -> GeneratorConfig:  # fmt: skip
+    """The configuration with what a person asked for at a run; raises ConfigurationError like the file would.
+
+    `bounds`: candidate -> parameter -> a value, a list or a range, over what the file says.
+    """
     values = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    asked = {"seconds": seconds, "trials": trials, "memory": memory, "workers": workers}
     tuning = values.setdefault("tuning", {})
-    tuning.update({k: v for k, v in (("seconds", seconds), ("trials", trials)) if v is not None})
+    tuning.update({k: v for k, v in asked.items() if v is not None})
     if seed is not None:
         values["seed"] = seed
     if candidates:
@@ -303,6 +336,12 @@ def override(config: GeneratorConfig, *, seconds: int | None = None, trials: int
                 f"candidate {sorted(unknown)[0]!r} is not configured for {config.name}; it has {', '.join(config.candidates)}"
             )
         values["candidates"] = {name: config.candidates[name] for name in candidates}
+    if bounds:
+        given = values.setdefault("candidates", dict(config.candidates))
+        for name, parameters in bounds.items():
+            if name not in given:
+                raise ConfigurationError(f"bounds: {name!r} is not a candidate of this run; it has {', '.join(given)}")
+            given[name] = {**(given.get(name) or {}), **parameters}
     try:
         return GeneratorConfig.model_validate(values)
     except ValidationError as error:
