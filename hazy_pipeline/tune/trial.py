@@ -96,13 +96,15 @@ class Data:
 WhyStop = Callable[[TrialRecord], str | None]  # asked between rungs: why the trial must not be given more rows, or None
 
 
-def run_trial(search: Search, claim: Claim, data: Data, *, why_stop: WhyStop, must_end: float) -> TrialRecord:
-    """Make a claimed trial. `must_end` (seconds since 1970): a training by epochs ends then, whatever it has reached.
+def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparameters | None, why_stop: WhyStop,
+              must_end: Callable[[int], float]) -> TrialRecord:  # fmt: skip
+    """Make a claimed trial of the configuration `wanted`, or of one that the sampler suggests.
 
+    `must_end(part)` (seconds since 1970): a training by epochs ends then, whatever it has reached.
     A configuration that cannot be fitted (HazyError) is a failed trial; any other error fails the trial and is raised.
     """
     study = open_study(search, claim.candidate)
-    study.sampler = _sampler(search, claim)
+    study.sampler = _sampler(search, claim, wanted)
     trial = study.ask()
     trial.set_user_attr(WORKER, claim.worker)
     trial.set_user_attr(SLOT, claim.slot)
@@ -132,12 +134,12 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
 
 
 def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_stop: WhyStop,
-           must_end: float) -> TrialRecord:  # fmt: skip
+           must_end: Callable[[int], float]) -> TrialRecord:  # fmt: skip
     for part in search.rungs:
         step, began = step_of(part), time.perf_counter()
         try:
             with PeakMemory() as memory:
-                evaluation, rows = _fit_and_evaluate(search, record, trial, data, part, must_end)
+                evaluation, rows = _fit_and_evaluate(search, record, trial, data, part, must_end(part))
         except optuna.TrialPruned:
             return replace(record, state="pruned", seconds=record.seconds + time.perf_counter() - began,
                            stopped="its losses were worse than those of most trials before it")  # fmt: skip
@@ -209,12 +211,11 @@ class _Curve:
             self._curves.tell(self._trial, state=TrialState.PRUNED)
 
 
-def _sampler(search: Search, claim: Claim) -> optuna.samplers.BaseSampler:
+def _sampler(search: Search, claim: Claim, wanted: Hyperparameters | None) -> optuna.samplers.BaseSampler:
     """A sampler made anew for every trial, so that a study that was interrupted suggests what it would have suggested."""
     tpe = optuna.samplers.TPESampler(seed=seed_of(search.seed, claim.candidate, claim.index), n_startup_trials=4)
-    queue = search.queue(claim.candidate)
-    if claim.index >= len(queue):
+    if wanted is None:
         return tpe
     with warnings.catch_warnings():  # "experimental" since Optuna 2.4
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.PartialFixedSampler(dict(queue[claim.index]), tpe)
+        return optuna.samplers.PartialFixedSampler(dict(wanted), tpe)

@@ -7,10 +7,13 @@ in, nothing is made twice, and the number of finished trials is the number asked
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from optuna.trial import TrialState
 
 from hazy_pipeline.errors import DataError
+from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.synthesizers import synthesizer_class
 from hazy_pipeline.tune.ledger import Claim, Ledger
 from hazy_pipeline.tune.memory import resident
 from hazy_pipeline.tune.race import Standing, leader, next_family, standing, why_out
@@ -24,6 +27,7 @@ TIME_UP = "the time was up"
 ALL_MADE = "all trials were made"
 NOTHING_TO_TUNE = "every parameter is fixed: there is nothing to tune"
 QUICK = "a quick look"
+NO_TIME = "there was no time for more rows"
 
 
 def records(search: Search, candidate: str) -> list[TrialRecord]:
@@ -57,6 +61,12 @@ def best_record(search: Search, candidate: str) -> TrialRecord | None:
     return best
 
 
+def warm_up(candidate: str) -> None:
+    """Import what a trial needs, which may take seconds that must not be taken for the trial's."""
+    import_module("lightgbm")
+    synthesizer_class(candidate)
+
+
 class Worker:
     """One worker of one candidate. `number` tells it from the candidate's other workers, in this life and the next.
 
@@ -67,6 +77,7 @@ class Worker:
     def __init__(self, search: Search, candidate: str, data: Data, *, number: int | str = 0, on_trial: OnTrial) -> None:
         self._search, self._candidate, self._data, self._on_trial = search, candidate, data, on_trial
         self._name = f"{candidate}/{number}"
+        warm_up(candidate)
         self._ledger = Ledger(search)
         self._base = resident()  # before any trial
         self._ledger.deadline()  # the clock starts
@@ -95,13 +106,19 @@ class Worker:
         claim = self._owed.pop(0) if self._owed else self._ledger.claim(self._candidate, self._name)
         if claim is None:
             return None
-        allowed = self._remaining() / (1 + waiting)
-        must_end = time.time() + allowed
+        now, remaining = time.time(), self._remaining()
+        allowed = remaining / (1 + waiting)
+        # the first look at a family must leave most of the time to those that turn out well
+        look = min(allowed, self._search.seconds / (2 * len(self._search.spaces)))
+
+        def must_end(part: int) -> float:
+            return now + (look if claim.index == 0 and part == self._search.rungs[0] else allowed)
 
         def why_stop(record: TrialRecord) -> str | None:
-            return QUICK if quick else self._why_stop(record, must_end)
+            return QUICK if quick else self._why_stop(record, now + allowed)
 
-        record = run_trial(self._search, claim, self._data, why_stop=why_stop, must_end=must_end)
+        wanted = self._wanted(allowed, quick)
+        record = run_trial(self._search, claim, self._data, wanted=wanted, why_stop=why_stop, must_end=must_end)
         self._ledger.finish(claim, record.score)
         self._on_trial(record)
         return record
@@ -117,11 +134,21 @@ class Worker:
                 return made, reason
             made += 1
 
+    def _wanted(self, allowed: float, quick: bool) -> Hyperparameters | None:
+        """The configuration to try next: the best so far where only time kept it from more rows, and there is time now;
+        then those that are to be tried first; None: what the sampler suggests."""
+        mine = records(self._search, self._candidate)
+        best = best_of(mine)
+        if best is not None and not quick and best.stopped in (QUICK, NO_TIME) and 4 * best.seconds < allowed:
+            return best.hyperparameters
+        tried = [record.hyperparameters for record in mine]
+        return next((one for one in self._search.queue(self._candidate) if one not in tried), None)
+
     def _why_stop(self, record: TrialRecord, must_end: float) -> str | None:
         """Why a trial must not be fitted on three times as many rows."""
         rung = record.rungs[record.step]
         if time.time() + 3 * rung.seconds > must_end:
-            return "there was no time for more rows"
+            return NO_TIME
         memory = self._search.memory
         if memory is not None and self._base + 3 * max(rung.bytes - self._base, 0) > memory:
             return f"more rows were expected to need more than {memory / 1e9:.1f} GB of memory"

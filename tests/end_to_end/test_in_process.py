@@ -121,6 +121,58 @@ def test_every_trial_is_a_child_run(csv: Path, configure: Callable[..., Generato
     assert "history.png" in {f.path for f in tracking.client.list_artifacts(study.info.run_id)}
 
 
+def shifted(n: int) -> pd.DataFrame:
+    """The same columns under another law: what is returned hangs on an exclusive or, and amounts on a circle."""
+    rng = np.random.default_rng(5)
+    frame = shop(n, seed=5)
+    segment = rng.choice(["retail", "wholesale", "online"], n)
+    angle = rng.uniform(0, 2 * np.pi, n)
+    items = np.round(5 + 4 * np.sin(angle)).astype(int)
+    amount = np.round(60 + 50 * np.cos(angle), 2)
+    return frame.assign(segment=segment, amount=amount, items=items, returned=(segment == "online") ^ (items > 5))
+
+
+def test_an_earlier_choice_is_validated_again_at_a_fraction_of_the_cost_or_gives_way(
+    csv: Path, configure: Callable[..., GeneratorConfig]
+) -> None:
+    config = configure(tuning={"trials": 12, "seconds": 300}, retention={"runs": 1})
+    first = run_pipeline(config, "run 1", Options())
+    assert first["decision"]["recheck"] is False
+    shop(1600).to_csv(csv, index=False)
+    second = run_pipeline(config, "run 2", Options())
+    assert second["decision"]["recheck"] is True
+    run = open_run(config, "run 2")
+    kept = run.outputs("select")
+    assert kept["searched"] is False
+    assert any("was validated again" in reason for reason in kept["reasons"])
+    assert sum(entry["trials"] for entry in kept["leaderboard"]) == 4  # the winner, two others of its family, the rival
+
+    shifted(1600).to_csv(csv, index=False)
+    third = run_pipeline(config, "run 3", Options())
+    assert third["decision"]["recheck"] is True
+    anew = open_run(config, "run 3").outputs("select")
+    assert anew["searched"] is True
+    assert sum(entry["trials"] for entry in anew["leaderboard"]) == 12
+    assert any("all were searched again" in reason for reason in anew["reasons"])
+    assert len(list(run.history_folder.glob("*.json"))) == 3  # though retention kept one run's folder alone
+
+    asked = run_pipeline(config, "run 4", Options(force=True, search_anew=True))
+    assert asked["decision"]["recheck"] is False
+
+
+def test_what_cannot_be_afforded_is_ruled_out_and_the_report_says_so(
+    csv: Path, configure: Callable[..., GeneratorConfig]
+) -> None:
+    config = configure(tuning={"trials": 2, "seconds": 60, "memory": "8 GB"})
+    run = open_run(config, "run 1")
+    run.folder.step("estimate").record({"candidates": {"bayesian_network": {"seconds": 5, "bytes": 9 * 10**9}}})
+    outcome = run_pipeline(config, "run 1", Options())
+    assert outcome["decision"]["candidates"] == ["gaussian_copula"]
+    report = (run.folder.path / "evaluate" / "report.html").read_text()
+    assert "ruled out: it is expected to need 9.0 GB of memory, more than 8.0 GB" in report
+    assert "Search bounds" in report
+
+
 def test_the_registered_model_samples(csv: Path, configure: Callable[..., GeneratorConfig], home: Path) -> None:
     run_pipeline(configure(), "run 1", Options())
     mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}")
