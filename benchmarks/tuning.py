@@ -71,9 +71,13 @@ def main() -> None:
     parser.add_argument("--families", default=",".join(SPACES))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--score", help="command of an outside scorer")
+    parser.add_argument("--cpu", action="store_true", help="count CPU instead of wall-clock seconds: on a machine that "
+                        "others use; with OMP_NUM_THREADS=1")  # fmt: skip
     parser.add_argument("--only-tuned", action="store_true", help="the search alone: its time and memory")
     options = parser.parse_args()
     families = options.families.split(",")
+    if options.cpu:
+        _count_cpu()
     print(
         "| table | side | family | objective on the hold-out | search, s | trials | peak MB | configuration | outside |"
     )
@@ -202,7 +206,7 @@ class _Drawn:
 
 def judged(task: Task, family: str, hyperparameters: Hyperparameters, options: argparse.Namespace) -> tuple[float, str]:
     """The winner fitted on all training rows: the objective on the hold-out, and what the outside scorer says."""
-    deadline = time.time() + max(options.budget, 60)
+    deadline = time.time() + options.budget
 
     def on_epoch(_: int, __: float) -> None:
         if time.time() > deadline:
@@ -231,6 +235,13 @@ def _outside(task: Task, synthetic: pa.Table, command: str) -> str:
     except (StopIteration, json.JSONDecodeError):
         return done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "nothing"
     return ", ".join(f"{k} {v:.3f}" for k, v in found.items() if isinstance(v, float))
+
+
+def _count_cpu() -> None:
+    """From now on every clock of this process is its CPU time."""
+    began, spent = time.time(), time.process_time()
+    time.time = lambda: began + time.process_time() - spent
+    time.perf_counter = time.process_time
 
 
 def _arrow(frame: pd.DataFrame) -> pa.Table:
