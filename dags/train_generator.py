@@ -13,9 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from hazy_airflow import CPUS, OWNER, Generator, generators, gpu_queue, perform, pipeline_run, source_asset
 
 from hazy_pipeline import settings
-from hazy_pipeline.config import MEMORY, GeneratorConfig
+from hazy_pipeline.config import GeneratorConfig
 from hazy_pipeline.errors import SourceError
-from hazy_pipeline.search_spaces import SPACES
+from hazy_pipeline.search_spaces import MEMORY, SPACES
 from hazy_pipeline.synthesizers import ACCELERATORS
 
 GPU_POOL = "gpu"

@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from hazy_pipeline.errors import ConfigurationError
 from hazy_pipeline.run_store import digest
 from hazy_pipeline.schema import Kind
-from hazy_pipeline.search_spaces import SPACES, Parameter, SearchSpace, UseCase, search_space
+from hazy_pipeline.search_spaces import SPACES, Parameter, SearchSpace, Tuning, UseCase, search_space
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SECRET_IN_QUERY = re.compile(r"(?i)(password|passwd|pwd|secret|token|signature)\w*\s*=\s*(?!\$\{\w+\})[^&;\s]")
@@ -95,43 +95,6 @@ class SqlSource(_Source):
 
 
 Source = Annotated[FilesSource | SqlSource, Field(discriminator="connector")]
-
-
-MOST_TRIALS = 100_000
-MEMORY = re.compile(r"^(\d+(?:\.\d+)?) ?(GB|MB)$")
-
-
-class Tuning(_Section):
-    """The budget of one search over all candidates."""
-
-    trials: int = Field(
-        18, ge=1, le=MOST_TRIALS, description="Trials in all, shared by the candidates; as many as fit where only seconds are given"
-    )  # fmt: skip
-    seconds: int = Field(600, ge=5, le=60 * 86_400, description="Wall-clock for the whole search")
-    memory: str | None = Field(
-        None, description="Memory that a process may take, such as 8 GB or 512 MB; default: no bound"
-    )
-    workers: int = Field(1, ge=1, le=64, description="Parallel workers per candidate")
-    max_rows: int = Field(50_000, ge=100, description="A trial is fitted on a sample of at most this many rows")
-
-    @field_validator("memory", mode="before")
-    @classmethod
-    def _memory_with_unit(cls, memory: Any) -> Any:
-        found = MEMORY.fullmatch(memory) if isinstance(memory, str) else None
-        if memory is not None and (found is None or float(found[1]) == 0):
-            raise ValueError(f"{memory!r} is no amount of memory; write it like 8 GB or 512 MB")
-        return memory
-
-    @property
-    def memory_bytes(self) -> int | None:
-        found = MEMORY.fullmatch(self.memory or "")
-        return int(float(found[1]) * (10**9 if found[2] == "GB" else 10**6)) if found else None
-
-    @property
-    def most_trials(self) -> int:
-        """`trials`, or as many as fit where the budget is given in seconds alone."""
-        only_seconds = "seconds" in self.model_fields_set and "trials" not in self.model_fields_set
-        return MOST_TRIALS if only_seconds else self.trials
 
 
 class Training(_Section):
@@ -393,7 +356,7 @@ def _shown(item: Any) -> str:
 
 
 def _suggestion(setting: str) -> str:
-    sections: list[type[BaseModel]] = [GeneratorConfig, Parameter, *SPACES.values(), *_Section.__subclasses__()]
+    sections: list[type[BaseModel]] = [GeneratorConfig, Parameter, Tuning, *SPACES.values(), *_Section.__subclasses__()]
     sections += _Source.__subclasses__()
     known = {field.alias or name for section in sections for name, field in section.model_fields.items()}
     if setting in known:
