@@ -27,10 +27,10 @@ FRESH = 2  # other configurations of the earlier winner's family that are looked
 PATIENCE = 5  # runs after which a family that was far behind is looked at again
 
 
-def prepare(run: Run, folder: UPath, *, trained_before: bool) -> Json:
+def prepare(run: Run, folder: UPath, *, kept: bool) -> Json:
     """Set aside the rows that trials see, open the studies; what is ruled out, and whether to validate the earlier choice.
 
-    Raises DataError where every candidate is ruled out.
+    `kept`: whether the earlier choice became the champion. Raises DataError where every candidate is ruled out.
     """
     config, name = run.config, run.config.name
     validation, train = run.split("validation"), run.split("train")
@@ -59,7 +59,7 @@ def prepare(run: Run, folder: UPath, *, trained_before: bool) -> Json:
     open_ledger(search)
     for candidate in racing:
         open_study(search, candidate)
-    return {"candidates": racing, "ruled_out": out, "recheck": trained_before and _may_stand(run, past, search)}
+    return {"candidates": racing, "ruled_out": out, "recheck": kept and _may_stand(run, past, search)}
 
 
 def predictions(run: Run) -> dict[str, Prediction]:

@@ -122,7 +122,7 @@ def decide(run: Run) -> Json:
 
     def make(folder: UPath) -> Json:
         from hazy_pipeline.contest import prepare
-        from hazy_pipeline.registry.models import versions
+        from hazy_pipeline.registry.models import CHAMPION, versions
 
         position = run.outputs("extract")["watermark"]
         newest = next(iter(versions(run.tracking)), None)
@@ -132,7 +132,8 @@ def decide(run: Run) -> Json:
             return {"train": False, "reason": f"nothing new since version {newest.number if newest else ''}"}
         reason = "forced" if run.options.force else "first run" if newest is None else (
             "the configuration changed" if unchanged else "new data")  # fmt: skip
-        return {"train": True, "reason": reason, **prepare(run, folder, trained_before=newest is not None)}
+        kept = newest is not None and CHAMPION in newest.aliases  # else the earlier choice was not good enough
+        return {"train": True, "reason": reason, **prepare(run, folder, kept=kept)}
 
     outputs = run.folder.step("decide").once(inputs, make)
     run.tracking.log(

@@ -151,8 +151,11 @@ def test_killed_between_two_rungs_or_after_the_trial_nothing_is_lost_and_nothing
     assert len(open_ledger(search).trials) == 3
 
 
-def test_workers_of_several_candidates_share_one_number_of_trials(both: Search, data: Data) -> None:
-    both = replace(both, trials=4)
+@pytest.mark.parametrize("database", [False, True], ids=["journal", "database"])
+def test_workers_of_several_candidates_share_one_number_of_trials(
+    both: Search, data: Data, tmp_path: Path, database: bool
+) -> None:
+    both = replace(both, trials=4, storage=f"sqlite:///{tmp_path}/studies.db" if database else both.storage)
     first, second = worker(both, data), worker(both, data, candidate="bayesian_network")
     made = [one.make_one() for one in (first, second, first, second, first, second)]
     assert [record.slot for record in made if record] == [0, 1, 2, 3]
