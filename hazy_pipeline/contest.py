@@ -20,7 +20,7 @@ from hazy_pipeline.tune.objective import objective
 from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
 from hazy_pipeline.tune.rungs import rungs_of, step_of
 from hazy_pipeline.tune.search import Search, open_ledger, open_study
-from hazy_pipeline.tune.trial import EVALUATION_ROWS, Data, TrialRecord
+from hazy_pipeline.tune.trial import Data, TrialRecord, evaluation_rows
 from hazy_pipeline.tune.worker import Worker, best_record, records
 
 FRESH = 2  # other configurations of the earlier winner's family that are looked at when it is validated again
@@ -142,8 +142,9 @@ def recheck(run: Run) -> Json:
 def limit_of(run: Run, search: Search) -> float:
     """What real rows score on the lowest rung: as good as any synthesizer may be expected to be there."""
     data, part = data_of(run, search), search.rungs[0]
-    found = real_limit(data.rows(part), data.reference(), search.schema.only_table, target=search.target,
-                       random_state=search.seed, max_rows=EVALUATION_ROWS)  # fmt: skip
+    rows = data.rows(part)
+    found = real_limit(rows, data.reference(), search.schema.only_table, target=search.target,
+                       random_state=search.seed, max_rows=evaluation_rows(rows.num_rows))  # fmt: skip
     return objective(found, search.use_case)
 
 

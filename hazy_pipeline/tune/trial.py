@@ -21,7 +21,7 @@ from hazy_pipeline.tables import Tables
 from hazy_pipeline.tune.ledger import Claim
 from hazy_pipeline.tune.memory import PeakMemory
 from hazy_pipeline.tune.objective import objective, objective_error
-from hazy_pipeline.tune.rungs import epochs_of, step_of
+from hazy_pipeline.tune.rungs import MIN_ROWS, epochs_of, step_of
 from hazy_pipeline.tune.search import Search, open_study, seed_of, sibling_study
 
 SLOT, WORKER, RESULT = "hazy:slot", "hazy:worker", "hazy:result"
@@ -91,6 +91,11 @@ class Data:
 
     def reference(self) -> pa.Table:
         return self.validation.read(self.table)
+
+
+def evaluation_rows(fitted: int) -> int:
+    """How many rows of each side are judged on a rung: no more than were fitted, for cheap looks must stay cheap."""
+    return max(min(EVALUATION_ROWS, fitted), MIN_ROWS)
 
 
 WhyStop = Callable[[TrialRecord], str | None]  # asked between rungs: why the trial must not be given more rows, or None
@@ -177,7 +182,7 @@ def _fit_and_evaluate(search: Search, record: TrialRecord, trial: Trial, data: D
     synthetic = synthesizer.sample(rows.num_rows, random_state=seed)[table.name]
     # The same random state for all trials: they are compared on the same rows and the same folds
     found = evaluate(synthetic, rows, data.reference(), table, target=search.target, random_state=search.seed,
-                     max_rows=EVALUATION_ROWS)  # fmt: skip
+                     max_rows=evaluation_rows(rows.num_rows))  # fmt: skip
     return found, rows.num_rows
 
 
