@@ -23,7 +23,7 @@ from hazy_pipeline.tune.search import Search, open_ledger, open_study
 from hazy_pipeline.tune.trial import Data, TrialRecord, evaluation_rows
 from hazy_pipeline.tune.worker import Worker, best_record, records
 
-FRESH = 2  # other configurations of the earlier winner's family that are looked at when it is validated again
+FRESH = 1  # configurations that the warm sampler suggests, looked at when the earlier winner is validated again
 PATIENCE = 5  # runs after which a family that was far behind is looked at again
 
 
@@ -132,7 +132,7 @@ def recheck(run: Run) -> Json:
             record = worker.make_one(quick=True)
             tried += [record] if record is not None else []
     limit = limit_of(run, search)
-    why = why_not_standing(latest, history.leads(latest.winner), tried, limit)
+    why = why_not_standing(latest, history.gaps(latest.winner), history.leads(latest.winner), tried, limit)
     words = latest.winner.replace("_", " ")
     reason = why or f"{words}, chosen before, was validated again on the new data"
     return {"stands": why is None, "reason": reason, "winner": latest.winner, "hyperparameters": latest.hyperparameters,

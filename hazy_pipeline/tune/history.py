@@ -6,6 +6,7 @@ Configurations, scores and costs; no rows and no values of rows.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from upath import UPath
@@ -19,7 +20,9 @@ MOST_RUNS = 50  # that are read
 MOST_KNOWN = 30  # trials of a candidate that its next study is told
 BEST_EARLIER = 2  # configurations of a candidate that its next study begins with
 MARGIN = 0.01  # a change of the score that is never called a change
+GAP_MARGIN = 0.03  # the same for its distance to real rows: other samples of unchanged data moved it by up to 0.028
 ERRORS = 2.0
+NORMAL = 1.4826  # a normal distribution's standard deviation in median absolute deviations
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,6 @@ class Past:
 
     def of(self, candidate: str) -> list[TrialRecord]:
         return [record for record in self.trials if record.candidate == candidate]
-
-    def winning_trial(self) -> TrialRecord | None:
-        return best_of([r for r in self.of(self.winner) if r.hyperparameters == self.hyperparameters])
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,15 @@ class History:
             if own is not None:
                 found = {name: score - own for name, score in best.items() if score is not None} | found
         return found
+
+    def gaps(self, candidate: str) -> list[float]:
+        """How far behind real rows each trial of a candidate was on the lowest rung."""
+        return [
+            past.limit - record.rungs[min(record.rungs)].score
+            for past in self.pasts
+            for record in past.of(candidate)
+            if record.rungs and not record.objections
+        ]
 
     def first(self, candidate: str) -> tuple[Hyperparameters, ...]:
         """What a candidate's next study should begin with: the winner where it is this one's, then the best of late."""
@@ -109,26 +118,28 @@ def keep(folder: UPath, past: Past) -> None:
     partial.rename(file)
 
 
-def why_not_standing(past: Past, leads: Mapping[str, float], now: Sequence[TrialRecord], limit: float) -> str | None:
+def why_not_standing(past: Past, gaps: Sequence[float], leads: Mapping[str, float], now: Sequence[TrialRecord],
+                     limit: float) -> str | None:  # fmt: skip
     """Why the earlier winner must be searched for anew, in words; None where new data confirm it.
 
-    `now`: trials on the new data, on the lowest rung, the earlier winner's own first. `leads`: by how much each
+    `now`: trials on the new data, on the lowest rung, the earlier winner's own first. `gaps`: how far behind
+    real rows the winner's family was there before, trial by trial. `leads`: by how much each
     candidate was ahead of it there when both were last tried. `limit`: what real rows score now. Two things are
-    asked: does the winner keep its distance to real data, and does nobody overtake it who did not before? Differences
-    within two standard errors are none.
+    asked: does the winner keep the distance to real data that its family usually has, and does nobody overtake it who did
+    not before? What is within two standard errors is no difference, of the score or of what the family's own trials
+    differ by. The winner's own earlier score is not the measure: it was the best of many, so it was lucky too.
     """
     winner, *others = now
-    before = past.winning_trial()
     if winner.score is None or winner.objections:
         return f"{_words(past.winner)} could not be validated: {winner.error or '; '.join(winner.objections)}"
     error = winner.rungs[winner.step].error
-    noise = max(MARGIN, ERRORS * 2**0.5 * error)
-    if before is not None and before.rungs:
-        gap_before = past.limit - before.rungs[min(before.rungs)].score
-        gap = limit - winner.score
-        if gap > gap_before + noise:
-            return (f"{_words(past.winner)} with its earlier configuration is {gap:.3f} behind real data, "
-                    f"{gap - gap_before:.3f} more than before")  # fmt: skip
+    usual = median(gaps) if gaps else 0.0
+    spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if gaps else 0.0
+    noise = max(MARGIN, ERRORS * max(spread, 2**0.5 * error))
+    gap = limit - winner.score
+    if gaps and gap > usual + max(noise, GAP_MARGIN):
+        return (f"{_words(past.winner)} with its earlier configuration is {gap:.3f} behind real data, "
+                f"{gap - usual:.3f} more than was usual before")  # fmt: skip
     for record in others:
         if record.score is None or record.objections:
             continue

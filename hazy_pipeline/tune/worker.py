@@ -141,6 +141,8 @@ class Worker:
         best = best_of(mine)
         if best is not None and not quick and best.stopped in (QUICK, NO_TIME) and 4 * best.seconds < allowed:
             return best.hyperparameters
+        if quick and mine:
+            return None  # beside the earlier winner: what the sampler suggests, knowing all earlier scores
         tried = [record.hyperparameters for record in mine]
         return next((one for one in self._search.queue(self._candidate) if one not in tried), None)
 

@@ -54,11 +54,13 @@ def test_a_study_begins_with_the_winner_and_the_best_of_late_and_is_told_full_fi
     assert found.first("unknown") == ()
     assert found.known("a") == (({"depth": 3}, 0.96), ({"depth": 1}, 0.93), ({"depth": 2}, 0.95))
     assert found.known("c") == ()
+    assert found.gaps("a") == pytest.approx([0.97 - 0.96 + 0.08, 0.97 - 0.93 + 0.08, 0.97 - 0.95 + 0.08])
     assert found.leads("a") == pytest.approx({"b": -0.05, "c": -0.17 - 0.08 + 0.0}, abs=0.09)
 
 
 LOW = 0.87  # what PAST's winner scored on the lowest rung, where real rows scored 0.97
 LEADS = {"b": -0.05}
+GAPS = [0.1]
 
 
 @pytest.mark.parametrize(
@@ -73,13 +75,13 @@ LEADS = {"b": -0.05}
     ],
 )
 def test_the_earlier_choice_stands(now: list[TrialRecord], limit: float) -> None:
-    assert why_not_standing(PAST, LEADS, now, limit) is None
+    assert why_not_standing(PAST, GAPS, LEADS, now, limit) is None
 
 
 @pytest.mark.parametrize(
     ("now", "limit", "why"),
     [
-        ([quick("a", LOW - 0.05)], 0.97, "0.050 more than before"),
+        ([quick("a", LOW - 0.05)], 0.97, "0.050 more than was usual before"),
         ([quick("a", LOW), quick("b", LOW + 0.03)], 0.97, "b reached 0.900 at first sight"),
         ([quick("a", LOW), quick("a", LOW + 0.03)], 0.97, "another configuration reached 0.900"),
         ([quick("a", None)], 0.97, "a could not be validated: no"),
@@ -87,9 +89,16 @@ def test_the_earlier_choice_stands(now: list[TrialRecord], limit: float) -> None
     ],
 )
 def test_the_earlier_choice_does_not_stand(now: list[TrialRecord], limit: float, why: str) -> None:
-    assert why in why_not_standing(PAST, LEADS, now, limit)
+    assert why in why_not_standing(PAST, GAPS, LEADS, now, limit)
 
 
 def test_who_was_ahead_on_few_rows_before_is_no_news() -> None:
     now = [quick("a", LOW), quick("b", LOW + 0.03)]
-    assert why_not_standing(PAST, {"b": 0.03}, now, 0.97) is None
+    assert why_not_standing(PAST, GAPS, {"b": 0.03}, now, 0.97) is None
+
+
+def test_what_a_family_differs_by_from_trial_to_trial_is_no_news() -> None:
+    varying = [0.06, 0.08, 0.10, 0.12, 0.14]
+    assert why_not_standing(PAST, varying, {}, [quick("a", LOW - 0.05)], 0.97) is None
+    assert "0.070 more than was usual" in why_not_standing(PAST, varying, {}, [quick("a", LOW - 0.07)], 0.97)
+    assert "0.050 more" in why_not_standing(PAST, [0.1] * 5, {}, [quick("a", LOW - 0.05)], 0.97)
