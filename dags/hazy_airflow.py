@@ -111,11 +111,13 @@ def pipeline_run(file: str, context: Any) -> "Run":
     """The DAG run at hand as the steps know it, under what its form asked for."""
     from hazy_pipeline import steps
 
-    asked = {name: context["params"].get(name) for name in ("seconds", "trials", "seed", "candidates")}
+    names = ("seconds", "trials", "memory", "workers", "seed", "candidates", "bounds")
+    asked = {name: context["params"].get(name) for name in names}
     dag_run = context["dag_run"]
     options = steps.Options(
-        **{name: value for name, value in asked.items() if value not in (None, [])},
+        **{name: value for name, value in asked.items() if value not in (None, [], {}, "")},
         force=bool(context["params"].get("force")),
+        search_anew=bool(context["params"].get("search_anew")),
         accept_schema_change=bool(context["params"].get("accept_schema_change")),
         trigger=str(getattr(dag_run.run_type, "value", dag_run.run_type)),
         dag_id=dag_run.dag_id,

@@ -15,6 +15,7 @@ from hazy_airflow import CPUS, OWNER, Generator, generators, gpu_queue, perform,
 from hazy_pipeline import settings
 from hazy_pipeline.config import GeneratorConfig
 from hazy_pipeline.errors import SourceError
+from hazy_pipeline.search_spaces import MEMORY, SPACES
 from hazy_pipeline.synthesizers import ACCELERATORS
 
 GPU_POOL = "gpu"
@@ -49,18 +50,26 @@ def profile(file: str, **context: Any) -> Any:
 
 
 @task.branch(task_display_name="Decide")
-def decide(file: str, candidates: list[str], **context: Any) -> Any:
+def decide(file: str, **context: Any) -> Any:
     """Train, or not: nothing is trained when neither the data nor the configuration changed, unless forced."""
     outcome = perform("decide", file, context)
     print(f"{'training' if outcome['train'] else 'not training'}: {outcome['reason']}")
     context["ti"].xcom_push(key="decision", value=outcome)
     if not outcome["train"]:
         return "skip"
-    chosen = context["params"].get("candidates") or candidates
-    return [f"{candidate}.tune" for candidate in chosen]
+    return "recheck" if outcome["recheck"] else [f"{candidate}.tune" for candidate in outcome["candidates"]]
 
 
-@task(task_display_name="Tune")
+@task.branch(task_display_name="Recheck")
+def recheck(file: str, **context: Any) -> Any:
+    """Try the earlier winner on the new data, beside a few others; if it still stands, no search is needed."""
+    outcome = perform("recheck", file, context)
+    print(outcome["reason"])
+    decision = context["ti"].xcom_pull(task_ids="decide", key="decision")
+    return "select" if outcome["stands"] else [f"{candidate}.tune" for candidate in decision["candidates"]]
+
+
+@task(task_display_name="Tune", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def tune(file: str, candidate: str, cores: int, worker: int, **context: Any) -> Any:
     """One worker of this candidate's search. Killed and run again, it goes on where it stopped."""
     return perform("tune", file, context, candidate, worker, cores=cores)
@@ -149,12 +158,23 @@ def training_dag(file: str, config: GeneratorConfig) -> DAG:
         params=_form(config, most_seconds),
     ) as dag:
         found = [candidate_group(file, config, name, timedelta(seconds=2 * most_seconds)) for name in config.candidates]
-        decided = decide(file, list(config.candidates))
+        decided = decide(file)
+        on_gpu = gpu_place(config)
+        rechecked = recheck.override(**on_gpu)(file)
         skip = EmptyOperator(task_id="skip", task_display_name="Nothing new", doc_md="The champion stays as it is.")
-        extract(file) >> profile(file) >> decided >> [skip, *(first for first, _ in found)]
+        extract(file) >> profile(file) >> decided >> [skip, rechecked, *(first for first, _ in found)]
         ended = clean_up(file)
         selected = select(file, [last for _, last in found])
-        selected >> train(file) >> evaluate(file) >> register(file) >> promote(file) >> generate(file) >> ended
+        rechecked >> [selected, *(first for first, _ in found)]
+        (
+            selected
+            >> train.override(**on_gpu)(file)
+            >> evaluate(file)
+            >> register(file)
+            >> promote(file)
+            >> generate(file)
+            >> ended
+        )
         ended >> verdict(file)  # whose rule is that everything before it has come to an end, good or bad
     return dag
 
@@ -163,8 +183,7 @@ def candidate_group(file: str, config: GeneratorConfig, name: str, timeout: time
     """One candidate's box: its search workers, mapped, and the best of what they found; both ends are returned."""
     workers = config.tuning.workers
     placed: dict[str, Any] = {"execution_timeout": timeout, "doc_md": tune.function.__doc__}
-    if ACCELERATORS[name] == "gpu":
-        placed |= {"pool": GPU_POOL, **gpu_queue()}
+    placed |= gpu_place(config, name)
     title = name.replace("_", " ").capitalize().replace("Gan", "GAN")
     with TaskGroup(name, group_display_name=title, tooltip=f"Search for the best {title} within the budget"):
         cores = max(1, CPUS // (len(config.candidates) * workers))
@@ -172,6 +191,12 @@ def candidate_group(file: str, config: GeneratorConfig, name: str, timeout: time
         found = best(file, name)
         tuned >> found
     return tuned, found
+
+
+def gpu_place(config: GeneratorConfig, *names: str) -> dict[str, str]:
+    """Pool and queue of a task that uses a GPU if any of these candidates (default: all) does: one at a time may."""
+    uses = any(ACCELERATORS[name] == "gpu" for name in names or config.candidates)
+    return {"pool": GPU_POOL, **gpu_queue()} if uses else {}
 
 
 def broken_dag(generator: Generator) -> DAG:
@@ -219,6 +244,22 @@ def _form(config: GeneratorConfig, most_seconds: int) -> dict[str, Param]:
             names, type="array", items={"type": "string", "enum": names}, minItems=1, uniqueItems=True, examples=names,
             title="Candidates", description="Which families may be tried", section="Search",
         ),
+        "memory": Param(
+            None, type=["null", "string"], pattern=MEMORY.pattern, title="Memory of a process", examples=["8 GB", "512 MB"],
+            description=f"Empty: {tuning.memory or 'no bound'}, as configured", section="Budget",
+        ),
+        "workers": Param(
+            None, type=["null", "integer"], minimum=1, maximum=tuning.workers, title="Workers per candidate",
+            description=f"Empty: {tuning.workers}, as configured, and the most there can be", section="Budget",
+        ),
+        "bounds": Param(
+            None, **_bounds_schema(names), title="Bounds of parameters", section="Search",
+            description='Over those of the YAML, such as {"bayesian_network": {"max_parents": [2, 3]}}',
+        ),
+        "search_anew": Param(
+            False, type="boolean", title="Search anew", section="Search",
+            description="Even if the earlier choice would still stand on the new data",
+        ),
         "seed": Param(
             None, type=["null", "integer"], minimum=0, maximum=2**32 - 1, title="Seed",
             description=f"Empty: {config.seed}, as configured", section="Search",
@@ -228,6 +269,19 @@ def _form(config: GeneratorConfig, most_seconds: int) -> dict[str, Param]:
             description="The source's columns or types differ from the champion's, and that is meant",
         ),
     }  # fmt: skip
+
+
+def _bounds_schema(candidates: list[str]) -> dict[str, Any]:
+    """JSON Schema of bounds by candidate and parameter; their values are checked when the run begins."""
+    properties = {
+        name: {
+            "type": "object",
+            "properties": {parameter: {} for parameter in SPACES[name].limits},
+            "additionalProperties": False,
+        }
+        for name in candidates
+    }
+    return {"type": ["null", "object"], "properties": properties, "additionalProperties": False}
 
 
 def _page(config: GeneratorConfig) -> str:
@@ -246,7 +300,8 @@ def _page(config: GeneratorConfig) -> str:
 | within | {config.tuning.seconds} s and {config.tuning.trials} trials |
 | retrains | {when} |
 
-**Extract** reads the source; **Profile** finds out what the columns are; **Decide** stops here if nothing is new. Then
+**Extract** reads the source; **Profile** finds out what the columns are; **Decide** stops here if nothing is new.
+**Recheck** tries the earlier winner on the new data: if it still stands, the search ends with that. Otherwise
 every candidate is tuned in a box of its own, side by side. **Select** takes the best, **Train** fits it on everything,
 **Evaluate** judges it on rows that no training saw, and **Promote** makes it the champion if it is good enough. A
 candidate that fails does not stop the others, but **Verdict** then turns the run red.

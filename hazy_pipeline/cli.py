@@ -122,6 +122,8 @@ def run(
     candidates: Annotated[str | None, typer.Option(help="Comma-separated; default: all that are configured")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the YAML's seed")] = None,
     force: Annotated[bool, typer.Option(help="Train although nothing is new")] = False,
+    search_anew: Annotated[bool, typer.Option(help="Search although the earlier choice may still stand")] = False,
+    memory: Annotated[str | None, typer.Option(help="Memory that the search may take, such as 8 GB")] = None,
     accept_schema_change: Annotated[bool, typer.Option(help="The source's columns were changed on purpose")] = False,
 ) -> None:
     """Run the whole pipeline in this process: from the source to a registered model and synthetic rows."""
@@ -129,7 +131,7 @@ def run(
     from hazy_pipeline.run import Options
 
     options = Options(
-        seconds=budget, trials=trials, seed=seed, force=force, accept_schema_change=accept_schema_change,
+        seconds=budget, trials=trials, seed=seed, memory=memory, force=force, search_anew=search_anew, accept_schema_change=accept_schema_change,
         candidates=tuple(c.strip() for c in candidates.split(",") if c.strip()) if candidates else None, trigger="cli",
     )  # fmt: skip
     run_id = f"cli__{datetime.now(UTC).isoformat(timespec='milliseconds')}"

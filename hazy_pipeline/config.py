@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote_plus, urlsplit
@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from hazy_pipeline.errors import ConfigurationError
 from hazy_pipeline.run_store import digest
 from hazy_pipeline.schema import Kind
-from hazy_pipeline.search_spaces import SPACES, Parameter, SearchSpace, UseCase, search_space
+from hazy_pipeline.search_spaces import SPACES, Parameter, SearchSpace, Tuning, UseCase, search_space
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SECRET_IN_QUERY = re.compile(r"(?i)(password|passwd|pwd|secret|token|signature)\w*\s*=\s*(?!\$\{\w+\})[^&;\s]")
@@ -95,15 +95,6 @@ class SqlSource(_Source):
 
 
 Source = Annotated[FilesSource | SqlSource, Field(discriminator="connector")]
-
-
-class Tuning(_Section):
-    """The budget of one search over all candidates."""
-
-    trials: int = Field(18, ge=1, le=100_000, description="Trials in all, shared by the candidates")
-    seconds: int = Field(600, ge=5, le=60 * 86_400, description="Wall-clock for the whole search")
-    workers: int = Field(1, ge=1, le=64, description="Parallel workers per candidate")
-    max_rows: int = Field(50_000, ge=100, description="A trial is fitted on a sample of at most this many rows")
 
 
 class Training(_Section):
@@ -289,11 +280,16 @@ def load_config(path: Path | str) -> GeneratorConfig:
 
 
 def override(config: GeneratorConfig, *, seconds: int | None = None, trials: int | None = None, seed: int | None = None,
-             candidates: Sequence[str] | None = None) -> GeneratorConfig:  # fmt: skip
-    """The configuration with what a person asked for at a run; raises ConfigurationError like the file would."""
+             memory: str | None = None, workers: int | None = None, candidates: Sequence[str] | None = None,
+             bounds: Mapping[str, Mapping[str, Any]] | None = None) -> GeneratorConfig:  # fmt: skip
+    """The configuration with what a person asked for at a run; raises ConfigurationError like the file would.
+
+    `bounds`: candidate -> parameter -> a value, a list or a range, over what the file says.
+    """
     values = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    asked = {"seconds": seconds, "trials": trials, "memory": memory, "workers": workers}
     tuning = values.setdefault("tuning", {})
-    tuning.update({k: v for k, v in (("seconds", seconds), ("trials", trials)) if v is not None})
+    tuning.update({k: v for k, v in asked.items() if v is not None})
     if seed is not None:
         values["seed"] = seed
     if candidates:
@@ -303,6 +299,12 @@ def override(config: GeneratorConfig, *, seconds: int | None = None, trials: int
                 f"candidate {sorted(unknown)[0]!r} is not configured for {config.name}; it has {', '.join(config.candidates)}"
             )
         values["candidates"] = {name: config.candidates[name] for name in candidates}
+    if bounds:
+        given = values.setdefault("candidates", dict(config.candidates))
+        for name, parameters in bounds.items():
+            if name not in given:
+                raise ConfigurationError(f"bounds: {name!r} is not a candidate of this run; it has {', '.join(given)}")
+            given[name] = {**(given.get(name) or {}), **parameters}
     try:
         return GeneratorConfig.model_validate(values)
     except ValidationError as error:
@@ -354,7 +356,7 @@ def _shown(item: Any) -> str:
 
 
 def _suggestion(setting: str) -> str:
-    sections: list[type[BaseModel]] = [GeneratorConfig, Parameter, *SPACES.values(), *_Section.__subclasses__()]
+    sections: list[type[BaseModel]] = [GeneratorConfig, Parameter, Tuning, *SPACES.values(), *_Section.__subclasses__()]
     sections += _Source.__subclasses__()
     known = {field.alias or name for section in sections for name, field in section.model_fields.items()}
     if setting in known:

@@ -34,7 +34,7 @@ def run_pipeline(config: GeneratorConfig | Path, run_id: str, options: Options, 
 
 def _all_steps(run: steps.Run, on_step: OnStep) -> dict[str, Any]:
     candidates = list(run.config.candidates)
-    total, done = 10 + len(candidates), 0
+    total, done = 10 + len(candidates), 0  # what is being tuned changes, with one step for each candidate
 
     def begin(name: str) -> None:
         nonlocal done
@@ -50,15 +50,8 @@ def _all_steps(run: steps.Run, on_step: OnStep) -> dict[str, Any]:
     if not decision["train"]:
         steps.close(run)
         return {"generator": run.config.name, "decision": decision, "failed": {}}
-    found, failed = [], {}
-    for candidate in candidates:
-        begin(f"tune {candidate}")
-        try:
-            for worker in range(run.config.tuning.workers):
-                steps.tune(run, candidate, worker, share=1 / len(candidates))
-            found.append(steps.best(run, candidate))
-        except HazyError as error:
-            failed[candidate] = str(error)
+    found, failed = _search(run, decision, lambda name: on_step(name, done, total))
+    done += len(candidates)
     begin("select")
     steps.select(run, found)
     begin("train")
@@ -76,3 +69,19 @@ def _all_steps(run: steps.Run, on_step: OnStep) -> dict[str, Any]:
     on_step("done", total, total)
     return {"generator": run.config.name, "decision": decision, "registered": registered, "evaluated": judged, "promoted": promoted,
             "generated": generated, "failed": failed}  # fmt: skip
+
+
+def _search(run: steps.Run, decision: dict[str, Any], tell: Callable[[str], None]) -> tuple[list[dict[str, Any]], dict[str, str]]:  # fmt: skip
+    """What was found for each candidate, none where the earlier choice still stands; and the errors by candidate."""
+    if decision["recheck"]:
+        tell("recheck")
+        if steps.recheck(run)["stands"]:
+            return [], {}
+    steps.tune_in_turns(run, lambda candidate: tell(f"tune {candidate}"))
+    found, failed = [], {}
+    for candidate in decision["candidates"]:
+        try:
+            found.append(steps.best(run, candidate))
+        except HazyError as error:
+            failed[candidate] = str(error)
+    return found, failed

@@ -12,6 +12,7 @@ from hazy_pipeline.evaluate.result import Evaluation, Group
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, local_folder
 from hazy_pipeline.schema import DatasetSchema, differences
+from hazy_pipeline.search_spaces import Parameter
 from hazy_pipeline.tables import Tables
 from hazy_pipeline.tune.objective import objective
 
@@ -38,7 +39,7 @@ def judge(run: Run, folder: UPath, *, rows: int) -> Json:
     page = report_page(
         title=config.name, evaluation=found, limit=limit, table=table, synthetic=synthetic, reference=reference,
         facts=_facts(run), leaderboard=chosen["leaderboard"], winner=chosen["winner"],
-        reasons=[*_reasons(chosen["leaderboard"]), *describe(found, limit)], verdict=verdict,
+        reasons=[*_reasons(chosen["leaderboard"]), *chosen["reasons"], *describe(found, limit)], verdict=verdict,
     )  # fmt: skip
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "evaluation.json").write_text(
@@ -134,22 +135,49 @@ def _facts(run: Run) -> dict[str, str]:
         "Target": run.config.target or "none",
         "Rows": ", ".join(f"{name} {count:,}" for name, count in parts.items()),
         "Seed": str(run.config.seed),
-        "Tuning budget": f"{run.config.tuning.trials} trials, {run.config.tuning.seconds} s",
+        "Search bounds": _bounds(run),
         "Training": f"{run.outputs('train')['seconds']} s",
         **facts(run),
         "Versions": ", ".join(f"{name} {number}" for name, number in manifest["libraries"].items()),
     }
 
 
+def _bounds(run: Run) -> str:
+    """The bounds of the search that were in force, in words."""
+    tuning = run.config.tuning
+    words = [f"{tuning.seconds:,} s"]
+    if tuning.most_trials == tuning.trials:
+        words.append(f"{tuning.trials} trials")
+    if tuning.memory:
+        words.append(tuning.memory)
+    words.append(f"at most {tuning.max_rows:,} rows a trial")
+    for candidate, space in run.config.search_spaces().items():
+        ranges = [f"{name} {_range(getattr(space, name))}" for name in space.limits]
+        words.append(f"{candidate.replace('_', ' ')} ({', '.join(ranges)})")
+    return "; ".join(words)
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.choices:
+        return " or ".join(str(choice) for choice in parameter.choices)
+    return f"{parameter.low:g} to {parameter.high:g}"
+
+
 def _reasons(leaderboard: list[dict[str, Any]]) -> list[str]:
-    first = leaderboard[0]
-    held_back = any(other["score"] > first["score"] for other in leaderboard[1:])
+    first, others = leaderboard[0], leaderboard[1:]
+    scored = [other for other in others if other["score"] is not None]
+    held_back = any(other["score"] > first["score"] and other["rows"] == first["rows"] for other in scored)
     which = "the candidates that the privacy gate lets pass" if held_back else "all candidates"
     reasons = [f"{_name(first)} reached the best score of {which} on validation rows: {first['score']:.3f}."]
-    for other in leaderboard[1:]:
+    for other in others:
+        if other["score"] is None:
+            reasons.append(f"{_name(other)} was not tried: {other['note']}.")
+            continue
         apart = sorted(first["metrics"], key=lambda name: other["metrics"].get(name, 0.0) - first["metrics"][name])[:1]
         on = f", furthest behind on {apart[0]}" if apart else ""
-        reasons.append(f"{_name(other)} reached {other['score']:.3f}{on}.")
+        rows = f" on {other['rows']:,} rows" if other["rows"] != first["rows"] else ""
+        left = f"; it was left early: {other['note']}" if other["note"] else ""
+        reasons.append(f"{_name(other)} reached {other['score']:.3f}{rows}{on}{left}.")
     return reasons
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from upath import UPath
@@ -19,9 +19,6 @@ from hazy_pipeline.errors import DataError
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.run_store import Json, RunFolder, digest
 from hazy_pipeline.tables import Tables
-
-if TYPE_CHECKING:
-    from hazy_pipeline.tune.study import Search
 
 _LIBRARIES = ("hazy-pipeline", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "torch", "pgmpy", "copulas",
               "optuna", "mlflow")  # fmt: skip
@@ -35,8 +32,12 @@ class Options(BaseModel):
     seconds: int | None = None
     trials: int | None = None
     seed: int | None = None
+    memory: str | None = None
+    workers: int | None = None
     candidates: tuple[str, ...] | None = None
+    bounds: dict[str, dict[str, Any]] | None = None  # candidate -> parameter -> what may be tried, over the YAML's
     force: bool = False  # train although nothing is new
+    search_anew: bool = False  # search although the earlier choice may still stand
     accept_schema_change: bool = False
     trigger: str = "manual"
     dag_id: str | None = None
@@ -96,29 +97,14 @@ class Run:
         """The train, validation or holdout rows."""
         return self.tables("profile", "split", part)
 
-    def sample(self, part: str) -> Tables:
-        """The train or validation rows that trials are fitted and judged on."""
-        return self.tables("decide", "sample", part)
-
     def study_run(self, candidate: str) -> str:
         """The id of the MLflow run of a candidate's study."""
         return self.child_run(candidate, tags={"hazy.candidate": candidate})
 
-    def search(self, candidate: str, *, share: float = 1.0) -> "Search":
-        """What a candidate's study depends on; `share`: the part of the time budget that it may use."""
-        from hazy_pipeline.tune.study import Search
-
-        config = self.config
-        folder = self.folder.path / "tune" / candidate
-        local = settings.study_storage() is None
-        storage = Path(folder.path) / "study.journal" if local else settings.study_storage()
-        return Search(
-            candidate=candidate, space=config.search_spaces()[candidate], schema=self.split("train").schema,
-            target=config.target, use_case=config.use_case, seed=config.seed,
-            trials=self.folder.read_manifest()["trials"][candidate], seconds=config.tuning.seconds * share,
-            storage=storage or folder.path, study_name=f"{self.key}/{candidate}", min_rows=config.privacy.min_rows,
-            text=config.privacy.text,
-        )  # fmt: skip
+    @property
+    def history_folder(self) -> UPath:
+        """What this Generator's searches found, run by run; retention leaves it alone."""
+        return self.folder.root / self.config.name / "searches"
 
     @property
     def checkpoints(self) -> Path:
@@ -148,9 +134,8 @@ def open_run(config: GeneratorConfig | Path | str, run_id: str, options: Options
     options = options or Options()
     if not isinstance(config, GeneratorConfig):
         config = load_config(config)
-    config = override(
-        config, seconds=options.seconds, trials=options.trials, seed=options.seed, candidates=options.candidates
-    )
+    asked = options.model_dump(include={"seconds", "trials", "seed", "memory", "workers", "candidates", "bounds"})
+    config = override(config, **asked)
     return Run(config, run_id, options, secrets)
 
 

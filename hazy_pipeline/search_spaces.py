@@ -1,12 +1,16 @@
-"""Everything tunable, with its default bounds, its hard limits and the presets of the use cases, on one page.
+"""Everything tunable, with its default bounds, its hard limits and the presets of the use cases, on one page; and the budget.
 
 Light: checked while Airflow parses DAG files, so nothing here imports a synthesizer or Optuna.
 """
 
+import re
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+MOST_TRIALS = 100_000
+MEMORY = re.compile(r"^(\d+(?:\.\d+)?) ?(GB|MB)$")
 
 Value = int | float | str | bool
 Hyperparameters = dict[str, Value]
@@ -16,6 +20,41 @@ class UseCase(StrEnum):
     TESTING = "testing"  # fill test systems: types, ranges and rough shapes, as fast as possible
     ANALYSIS = "analysis"  # statistics and dashboards: marginals and pairs as they are
     ML = "ml"  # train models: every dependence that a target may hang on
+
+
+class Tuning(BaseModel):
+    """The budget of one search over all candidates."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: int = Field(
+        18, ge=1, le=MOST_TRIALS, description="Trials in all, shared by the candidates; as many as fit where only seconds are given"
+    )  # fmt: skip
+    seconds: int = Field(600, ge=5, le=60 * 86_400, description="Wall-clock for the whole search")
+    memory: str | None = Field(
+        None, pattern=MEMORY.pattern, description="Memory that a process may take, such as 8 GB or 512 MB; default: no bound"
+    )  # fmt: skip
+    workers: int = Field(1, ge=1, le=64, description="Parallel workers per candidate")
+    max_rows: int = Field(50_000, ge=100, description="A trial is fitted on a sample of at most this many rows")
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _memory_with_unit(cls, memory: Any) -> Any:
+        found = MEMORY.fullmatch(memory) if isinstance(memory, str) else None
+        if memory is not None and (found is None or float(found[1]) == 0):
+            raise ValueError(f"{memory!r} is no amount of memory; write it like 8 GB or 512 MB")
+        return memory
+
+    @property
+    def memory_bytes(self) -> int | None:
+        found = MEMORY.fullmatch(self.memory or "")
+        return int(float(found[1]) * (10**9 if found[2] == "GB" else 10**6)) if found else None
+
+    @property
+    def most_trials(self) -> int:
+        """`trials`, or as many as fit where the budget is given in seconds alone."""
+        only_seconds = "seconds" in self.model_fields_set and "trials" not in self.model_fields_set
+        return MOST_TRIALS if only_seconds else self.trials
 
 
 class Trial(Protocol):

@@ -6,17 +6,16 @@ cleared and run again.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from upath import UPath
 
 from hazy_pipeline.connectors import open_connector
-from hazy_pipeline.errors import DataError, SourceChangedError
+from hazy_pipeline.errors import SourceChangedError
 from hazy_pipeline.evaluate.result import Group
 from hazy_pipeline.run import Options, Run, manifest, open_run, pinned
 from hazy_pipeline.run_store import Json, folder_to_write, local_folder, remove, run_folders
-from hazy_pipeline.tables import write_frames
 from hazy_pipeline.watermarks import note_watermark, seen_watermark, watermark
 
 __all__ = [
@@ -33,11 +32,13 @@ __all__ = [
     "open_run",
     "profile",
     "promote",
+    "recheck",
     "register",
     "seen_watermark",
     "select",
     "train",
     "tune",
+    "tune_in_turns",
     "watermark",
 ]  # fmt: skip
 
@@ -126,9 +127,8 @@ def decide(run: Run) -> Json:
     }
 
     def make(folder: UPath) -> Json:
-        from hazy_pipeline.registry.models import versions
-        from hazy_pipeline.tune.budget import trials_per_candidate
-        from hazy_pipeline.tune.study import open_study
+        from hazy_pipeline.contest import prepare
+        from hazy_pipeline.registry.models import CHAMPION, versions
 
         position = run.outputs("extract")["watermark"]
         newest = next(iter(versions(run.tracking)), None)
@@ -138,18 +138,8 @@ def decide(run: Run) -> Json:
             return {"train": False, "reason": f"nothing new since version {newest.number if newest else ''}"}
         reason = "forced" if run.options.force else "first run" if newest is None else (
             "the configuration changed" if unchanged else "new data")  # fmt: skip
-        spaces = config.search_spaces()
-        fixed = frozenset(n for n, s in spaces.items() if all(getattr(s, p).is_fixed for p in s.limits))
-        shares = trials_per_candidate(config.tuning.trials, list(spaces), fixed)
-        name = config.name
-        for part in ("train", "validation"):
-            source = run.split(part)
-            rows = source.read(name, max_rows=config.tuning.max_rows, random_state=config.seed)
-            write_frames(folder / "sample" / part, source.schema, {name: rows})
-        run.folder.write_manifest(trials=shares)
-        for candidate in spaces:
-            open_study(run.search(candidate))
-        return {"train": True, "reason": reason, "trials": shares}
+        kept = newest is not None and CHAMPION in newest.aliases  # else the earlier choice was not good enough
+        return {"train": True, "reason": reason, **prepare(run, folder, kept=kept)}
 
     outputs = run.folder.step("decide").once(inputs, make)
     run.tracking.log(
@@ -158,69 +148,56 @@ def decide(run: Run) -> Json:
     return {**outputs, "links": run.links()}
 
 
-def tune(run: Run, candidate: str, worker: int = 0, *, share: float = 1.0) -> Json:
-    """One worker's part of one candidate's study. Killed and run again, it goes on where it stopped.
-
-    `share`: the part of the time budget that this call may use, where candidates take turns instead of running side by
-    side.
-    """
-    from hazy_pipeline.tune.study import TrialRecord, run_worker
+def recheck(run: Run) -> Json:
+    """Does the earlier winner still stand on the new data? A few quick trials; if so, the search ends with them."""
+    from hazy_pipeline.contest import recheck as recheck_winner
 
     run = pinned(run)
-    study = run.study_run(candidate)
+    outputs = run.folder.step("recheck").once({"decide": run.upstream("decide")}, lambda _: recheck_winner(run))
+    run.tracking.log(run.mlflow_run, tags={"hazy.recheck": outputs["reason"]})
+    return {**outputs, "links": run.links()}
 
-    def on_trial(record: TrialRecord) -> None:
-        tags = {"hazy.state": record.state, **({"hazy.error": record.error} if record.error else {})}
-        child = run.child_run(candidate, f"trial {record.slot}", parent=study, tags=tags)
-        scores = {} if record.score is None else {"score": record.score}
-        run.tracking.log(
-            child, params=record.hyperparameters, metrics={**record.metrics, **scores, "seconds": record.seconds}
-        )
-        run.tracking.end(child, failed=record.error is not None)
 
-    done = run_worker(
-        run.search(candidate, share=share), run.sample("train"), run.sample("validation"),
-        worker=worker, workers=run.config.tuning.workers, on_trial=on_trial,
-    )  # fmt: skip
-    return {"candidate": candidate, "worker": worker, "trials": done,
-            "links": {**run.links(), "Study": run.tracking.run_page(study)}}  # fmt: skip
+def tune(run: Run, candidate: str, worker: int = 0) -> Json:
+    """One worker's part of one candidate's study. Killed and run again, it goes on where it stopped."""
+    from hazy_pipeline.contest import worker_of
+
+    run = pinned(run)
+    made, reason = 0, "this run has fewer workers"
+    if worker < run.config.tuning.workers:
+        made, reason = worker_of(run, candidate, worker).run()
+    return {"candidate": candidate, "worker": worker, "trials": made, "ended": reason,
+            "links": {**run.links(), "Study": run.tracking.run_page(run.study_run(candidate))}}  # fmt: skip
+
+
+def tune_in_turns(run: Run, on_turn: Callable[[str], None]) -> dict[str, str]:
+    """The search of all candidates in this process, by turns; why each of them ended."""
+    from hazy_pipeline.contest import search_of, worker_of
+    from hazy_pipeline.tune.worker import take_turns
+
+    run = pinned(run)
+    search = search_of(run)
+    return take_turns({name: worker_of(run, name, 0) for name in search.spaces}, search, on_turn)
 
 
 def best(run: Run, candidate: str) -> Json:
     """The best configuration that a candidate's study found."""
-    from hazy_pipeline.tune.study import best_record, records
+    from hazy_pipeline.contest import best_of_candidate
 
     run = pinned(run)
-    search = run.search(candidate)
-    winner, finished = best_record(search), records(search)
-    study = run.study_run(candidate)
-    outputs = {
-        "candidate": candidate,
-        "score": winner.score,
-        "hyperparameters": winner.hyperparameters,
-        "metrics": winner.metrics,
-        "objections": list(winner.objections),
-        "trials": len(finished),
-        "seconds": round(sum(record.seconds for record in finished), 2),
-    }
+    outputs = best_of_candidate(run, candidate)
     run.folder.step("tune", candidate, "best").record(outputs)
-    run.tracking.log(study, params=winner.hyperparameters, metrics={"score": winner.score or 0.0, **winner.metrics})
-    run.tracking.end(study)
-    return {**outputs, "links": {**run.links(), "Study": run.tracking.run_page(study)}}
+    return {**outputs, "links": {**run.links(), "Study": run.tracking.run_page(run.study_run(candidate))}}
 
 
 def select(run: Run, found: Sequence[Mapping[str, Any] | None]) -> Json:
     """The choice across candidates: the best score, those that the privacy gate would hold back behind all others."""
+    from hazy_pipeline.contest import choose
+
     run = pinned(run)
-    survivors = [dict(entry) for entry in found if entry]
-    if not survivors:
-        raise DataError(f"{run.config.name}: no candidate was tuned successfully; see the errors of the tuning tasks")
-    for entry in survivors:
-        entry.pop("links", None)
-    leaderboard = sorted(survivors, key=lambda entry: (bool(entry["objections"]), -entry["score"], entry["candidate"]))
-    outputs = {"winner": leaderboard[0], "leaderboard": leaderboard}
-    run.folder.step("select").record(outputs)
-    run.tracking.log(run.mlflow_run, tags={"hazy.candidate": leaderboard[0]["candidate"]})
+    entries = [{key: value for key, value in entry.items() if key != "links"} for entry in found if entry]
+    outputs = run.folder.step("select").record(choose(run, entries))
+    run.tracking.log(run.mlflow_run, tags={"hazy.candidate": outputs["winner"]["candidate"]})
     return {**outputs, "links": run.links()}
 
 
@@ -235,7 +212,7 @@ def train(run: Run) -> Json:
     def make(folder: UPath) -> Json:
         from hazy_pipeline.estimate.measure import taken_by
         from hazy_pipeline.train.fit import fit_and_save
-        from hazy_pipeline.tune.study import seed_of
+        from hazy_pipeline.tune.search import seed_of
 
         child = run.child_run("train", tags={"hazy.candidate": winner["candidate"]})
 

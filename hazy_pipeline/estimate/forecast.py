@@ -10,6 +10,7 @@ from hazy_pipeline.config import GeneratorConfig
 from hazy_pipeline.estimate.estimator import Estimator, within
 from hazy_pipeline.estimate.model import Cost
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
+from hazy_pipeline.tune.rungs import EVALUATION_ROWS, epochs_of, rungs_of
 
 DRAWS = 40  # configurations over which a trial's cost is averaged
 JUDGED = 2  # evaluations of the final judgement: the model, and real rows in its place
@@ -36,9 +37,12 @@ class SearchPlan:
     def trial(self, estimator: Estimator, candidate: str, settings: Hyperparameters, n_rows: int, n_reference: int,
               *, quick: bool = False) -> Cost:  # fmt: skip
         """The expected cost of one trial on a sample of `n_rows` rows. `quick`: of its first look alone."""
+        worthwhile = rungs_of(n_rows)
+        rungs = [(part, share) for part, share in self.rungs if part in worthwhile]
+        rungs[0] = rungs[0][0], 1.0  # every trial has a first look
         looks = [
             self._look(estimator, candidate, settings, n_rows // part, n_reference, part).times(1 if quick else share)
-            for part, share in (self.rungs[:1] if quick else self.rungs)
+            for part, share in (rungs[:1] if quick else rungs)
         ]
         return sum(looks[1:], start=looks[0])
 
@@ -46,12 +50,12 @@ class SearchPlan:
         self, estimator: Estimator, candidate: str, settings: Hyperparameters, n_rows: int, n_reference: int, part: int
     ) -> Cost:
         if "epochs" in settings:
-            settings = {**settings, "epochs": max(1, round(int(settings["epochs"]) / part**0.5))}
+            settings = {**settings, "epochs": epochs_of(int(settings["epochs"]), part)}
         fitted = estimator.predict(candidate, settings, n_rows) + estimator.sampling(candidate, n_rows)
         return estimator.judged(candidate, fitted, min(n_rows, self.judged_rows), min(n_reference, self.judged_rows))
 
 
-AS_TUNED = SearchPlan()  # what `tune` does: every trial on the whole sample
+AS_TUNED = SearchPlan(((9, 1.0), (3, 0.4), (1, 0.2)), judged_rows=EVALUATION_ROWS)  # what `tune` does, about
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mappin
     n_sample = min(n_train, config.tuning.max_rows)
     n_reference = min(max(n_unseen, 1), config.tuning.max_rows)
     corrected, spaces = dict(corrected or {}), config.search_spaces()
-    allowed = int(MEMORY_SHARE * estimator.machine.bytes)
+    allowed = min(int(MEMORY_SHARE * estimator.machine.bytes), config.tuning.memory_bytes or estimator.machine.bytes)
     per_candidate = _trials(config)
     found = []
     for name, space in spaces.items():
@@ -142,6 +146,8 @@ def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mappin
         found.append(replace(made, excluded=reason, failed=(failed or {}).get(name, "")))
     usable = [each for each in found if not each.excluded] or found
     wanted = _side_by_side([each.search for each in usable], estimator.machine.cores)
+    if config.tuning.most_trials > config.tuning.trials:  # bounded by time alone, which is then used up
+        wanted = max(wanted, config.tuning.seconds)
     judged = estimator.evaluation(
         min(n_train, JUDGED_ROWS), min(max(int(n_rows * config.split.holdout), 1), JUDGED_ROWS)
     )

@@ -26,7 +26,7 @@ def report_page(*, title: str, evaluation: Evaluation, limit: Evaluation, table:
     """The report of one trained model.
 
     `limit`: what `real_limit` gave. `leaderboard`: the candidates, best first, as dicts with `candidate` and, where known,
-    `score`, `trials`, `seconds` and `hyperparameters`; `winner` is one of them. `reasons`: sentences on why it won.
+    `score`, `rows` (of the fit that was scored), `trials`, `seconds`, `hyperparameters` and `note`; `winner` is one of them. `reasons`: sentences on why it won.
     `verdict`: what `privacy_gate` objects to, empty where nothing. Columns are shown as shares over groups of at least five
     rows; identifiers and texts are named, never shown.
     """
@@ -93,6 +93,8 @@ def _entry(entry: dict[str, Any], leaderboard: list[dict[str, Any]], winner: dic
         "score": score,
         "width": 0 if score is None else 100 * float(np.clip(score, 0, 1)),
         "behind": None if score is None or not scores else max(scores) - score,
+        "rows": entry.get("rows"),
+        "note": entry.get("note"),
         "trials": entry.get("trials"),
         "seconds": entry.get("seconds"),
         "hyperparameters": [

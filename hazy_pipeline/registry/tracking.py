@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -67,6 +68,12 @@ class Tracking:
 
     def log_file(self, run_id: str, file: Path, folder: str | None = None) -> None:
         self.client.log_artifact(run_id, str(file), folder)
+
+    def log_bytes(self, run_id: str, name: str, content: bytes) -> None:
+        with TemporaryDirectory() as temporary:
+            file = Path(temporary) / name
+            file.write_bytes(content)
+            self.log_file(run_id, file)
 
     def end(self, run_id: str, *, failed: bool = False) -> None:
         self.client.set_terminated(run_id, "FAILED" if failed else "FINISHED")

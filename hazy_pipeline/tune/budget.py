@@ -1,16 +1,28 @@
-"""How one budget becomes the share of each candidate and each worker."""
+"""What can be known before anything is tried: families that cannot be afforded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 
-def trials_per_candidate(trials: int, candidates: list[str], fixed: frozenset[str] = frozenset()) -> dict[str, int]:
-    """Split `trials` evenly, at least one each; a candidate whose every parameter is fixed needs only one."""
-    shares = dict.fromkeys(candidates, 1)
-    left = trials - len(candidates)
-    tunable = [name for name in candidates if name not in fixed]
-    for position in range(max(left, 0) if tunable else 0):
-        shares[tunable[position % len(tunable)]] += 1
-    return shares
+@dataclass(frozen=True)
+class Prediction:
+    """What a candidate is expected to cost: its cheapest trial, then the training of its winner on all rows."""
+
+    seconds: float
+    bytes: int
 
 
-def slots_of(worker: int, *, workers: int, trials: int) -> range:
-    """The trials (numbered from 0) that this worker alone is responsible for, so that no trial is made twice."""
-    return range(worker, trials, workers)
+def ruled_out(predictions: Mapping[str, Prediction], *, seconds: float, memory: int | None) -> dict[str, str]:
+    """The candidates that cannot fit into the budget, each with the reason in words; one without a prediction never is.
+
+    `memory` in bytes; None: not bounded.
+    """
+    reasons = {}
+    for candidate, predicted in predictions.items():
+        if memory is not None and predicted.bytes > memory:
+            reasons[candidate] = (
+                f"it is expected to need {predicted.bytes / 1e9:.1f} GB of memory, more than {memory / 1e9:.1f} GB"
+            )
+        elif predicted.seconds > seconds:
+            reasons[candidate] = f"it is expected to take {predicted.seconds:,.0f} s, more than {seconds:,.0f} s"
+    return reasons

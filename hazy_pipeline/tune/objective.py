@@ -1,5 +1,7 @@
 """One number per trial: how good a configuration is for the use case at hand."""
 
+import math
+
 from hazy_pipeline.evaluate.result import Evaluation, Group
 from hazy_pipeline.search_spaces import UseCase
 
@@ -27,6 +29,23 @@ def objective(evaluation: Evaluation, use_case: UseCase) -> float:
     weights = GROUP_WEIGHTS[use_case]
     present = {group: value for group, value in groups.items() if value is not None}
     return sum(weights[g] * value for g, value in present.items()) / sum(weights[g] for g in present)
+
+
+def objective_error(evaluation: Evaluation, use_case: UseCase) -> float:
+    """The standard error of the objective in its own units, the metrics' errors taken as independent."""
+    moved = [
+        evaluation.model_copy(
+            update={
+                "metrics": tuple(
+                    m.model_copy(update={"value": m.value + m.standard_error}) if m is metric else m
+                    for m in evaluation.metrics
+                )
+            }
+        )
+        for metric in evaluation.metrics
+    ]
+    score = objective(evaluation, use_case)
+    return math.sqrt(sum((objective(one, use_case) - score) ** 2 for one in moved))
 
 
 def _fidelity(evaluation: Evaluation, use_case: UseCase) -> float | None:

@@ -73,7 +73,8 @@ def test_the_chain(load: Load, configure: Configure) -> None:
     downstream = {task.task_id: task.downstream_task_ids for task in dag.tasks}
     assert downstream["extract"] == {"profile"}
     assert downstream["profile"] == {"decide"}
-    assert downstream["decide"] == {"skip", "bayesian_network.tune", "gaussian_copula.tune"}
+    assert downstream["decide"] == {"skip", "recheck", "bayesian_network.tune", "gaussian_copula.tune"}
+    assert downstream["recheck"] == {"select", "bayesian_network.tune", "gaussian_copula.tune"}
     for candidate in ("bayesian_network", "gaussian_copula"):
         assert downstream[f"{candidate}.tune"] == {f"{candidate}.best"}
         assert downstream[f"{candidate}.best"] == {"select"}
@@ -108,6 +109,7 @@ def test_gpu_candidates_wait_in_their_pool(load: Load, configure: Configure, mon
     dag = load()["train__orders"]
     assert dag.get_task("gan.tune").pool == "gpu"
     assert dag.get_task("gaussian_copula.tune").pool == "default_pool"
+    assert dag.get_task("recheck").pool == dag.get_task("train").pool == "gpu"  # the winner may be the GPU's
     assert dag.get_task("gan.tune").queue == "default"
     monkeypatch.setenv("HAZY_GPU_QUEUE", "graphics")
     dag = load()["train__orders"]
@@ -185,6 +187,11 @@ def test_two_files_with_one_name(load: Load, configure: Configure) -> None:
         ({"candidates": []}, False),
         ({"candidates": ["gan"]}, False),
         ({"seed": -1}, False),
+        ({"memory": "8 GB", "workers": 1, "bounds": {"gaussian_copula": {"shrinkage": 0}}, "search_anew": True}, True),
+        ({"memory": "8"}, False),
+        ({"workers": 2}, False),
+        ({"bounds": {"gan": {"epochs": 5}}}, False),
+        ({"bounds": {"gaussian_copula": {"shrinkge": 0}}}, False),
         ({"force": "yes"}, False),
     ],
 )

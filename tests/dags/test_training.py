@@ -55,7 +55,7 @@ def test_a_champion_and_nothing_twice(
     first = run_dag("train__orders", logical_date=WHEN, run_after=WHEN)
     assert first.state == "success"
     assert first.all_in("success") == (DECIDED | TRAINED | candidate("bayesian_network") | candidate("gaussian_copula"))
-    assert first.all_in("skipped") == {"skip"}
+    assert first.all_in("skipped") == {"skip", "recheck"}
     assert versions() == [1]
     assert champion().tags["hazy.run_id"] == first.id
     made = outputs(first.id, "generate")
@@ -79,13 +79,22 @@ def test_a_champion_and_nothing_twice(
     assert "select" in idle.all_in("skipped")
     assert versions() == [1]
 
+    # a few more of the same rows: the earlier choice is validated again, and no candidate's box is entered
+    source(650)
+    again = run_dag("train__orders")
+    assert again.state == "success"
+    assert {"recheck", "select"} <= again.all_in("success")
+    assert again.all_in("skipped") >= {"skip", "bayesian_network.best", "gaussian_copula.best"}
+    assert outputs(again.id, "select")["winner"]["candidate"] == outputs(first.id, "select")["winner"]["candidate"]
+    assert versions() == [2, 1]
+
     # new rows, and only one of the candidates is wanted
     source(700)
     news = run_dag("train__orders", {"candidates": ["bayesian_network"], "trials": 1})
     assert news.state == "success"
     assert candidate("bayesian_network") <= news.all_in("success")
     assert "gaussian_copula.best" in news.all_in("skipped")
-    assert versions() == [2, 1]
+    assert versions() == [3, 2, 1]
 
 
 def test_a_candidate_that_fails_leaves_the_others_running(

@@ -129,6 +129,8 @@ ERRORS = {
     "a section that is a number": (FILES + "tuning: 5\n", "5: tuning: must be a mapping"),
     "a section without settings": (FILES + "tuning:\n", "5: tuning: must be a mapping"),
     "a zero budget": (FILES + "tuning:\n  trials: 0\n", "6: tuning.trials: must be greater than or equal to 1 (got 0)"),
+    "memory without a unit": (FILES + "tuning:\n  memory: 8\n", "6: tuning.memory: 8 is no amount of memory; write it like 8 GB"),
+    "no memory at all": (FILES + "tuning:\n  memory: 0 MB\n", "6: tuning.memory: '0 MB' is no amount of memory"),
     "a budget that is text": (FILES + "tuning:\n  seconds: soon\n", "6: tuning.seconds: must be a valid integer"),
     "a use case": (FILES + "use_case: fun\n", "5: use_case: must be 'testing', 'analysis' or 'ml' (got 'fun')"),
     "a kind": (FILES + "  columns:\n    types:\n      age: number\n", "7: source.columns.types.age: must be 'numeric'"),
@@ -228,6 +230,19 @@ def test_a_person_may_override_at_a_run(load: Load) -> None:
     assert changed.candidates == {"gan": {"epochs": 3}}
     assert changed.source == config.source
     assert override(config) == config
+    bounds = {"gan": {"depth": [1, 2]}, "bayesian_network": {"max_parents": 2}}
+    asked = override(config, memory="2 GB", workers=1, bounds=bounds)
+    assert asked.candidates == {"gan": {"epochs": 3, "depth": [1, 2]}, "bayesian_network": {"max_parents": 2}}
+    assert (asked.tuning.memory_bytes, asked.tuning.workers) == (2 * 10**9, 1)
+
+
+def test_trials_are_as_many_as_fit_where_only_seconds_are_given(load: Load) -> None:
+    assert load(FILES).tuning.most_trials == 18
+    assert load(FILES + "tuning: {seconds: 60, trials: 5}\n").tuning.most_trials == 5
+    seconds = load(FILES + "tuning: {seconds: 60}\n")
+    assert seconds.tuning.most_trials == 100_000
+    kept = seconds.model_dump(mode="json", by_alias=True, exclude_unset=True)  # as a run's manifest keeps it
+    assert GeneratorConfig.model_validate(kept).tuning.most_trials == 100_000
 
 
 @pytest.mark.parametrize(
@@ -236,6 +251,10 @@ def test_a_person_may_override_at_a_run(load: Load) -> None:
         ({"seconds": 0}, r"tuning\.seconds: must be greater than or equal to 5 \(got 0\)"),
         ({"trials": -1}, r"tuning\.trials: must be greater"),
         ({"seed": -1}, r"seed: must be greater"),
+        ({"memory": "much"}, r"tuning\.memory: 'much' is no amount of memory"),
+        ({"bounds": {"magic": {}}}, "bounds: 'magic' is not a candidate of this run; it has gan"),
+        ({"bounds": {"gan": {"epochs": {"low": 9, "high": 5}}}}, "low 9 is greater than high 5"),
+        ({"bounds": {"gan": {"epoch": 9}}}, "epoch: no such setting; did you mean `epochs`"),
         ({"candidates": ["magic"]}, "candidate 'magic' is not configured for bank; it has gan"),
     ],
 )

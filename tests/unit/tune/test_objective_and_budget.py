@@ -1,13 +1,12 @@
-"""The weights do what they say, and a budget is divided without remainder."""
+"""The weights do what they say; what cannot be afforded is ruled out; rungs."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hazy_pipeline.evaluate.result import Evaluation, Group, Metric
 from hazy_pipeline.search_spaces import UseCase
-from hazy_pipeline.tune.budget import slots_of, trials_per_candidate
-from hazy_pipeline.tune.objective import FIDELITY_WEIGHTS, GROUP_WEIGHTS, objective
+from hazy_pipeline.tune.budget import Prediction, ruled_out
+from hazy_pipeline.tune.objective import FIDELITY_WEIGHTS, GROUP_WEIGHTS, objective, objective_error
+from hazy_pipeline.tune.rungs import epochs_of, rungs_of
 
 
 def evaluation(**values: float) -> Evaluation:
@@ -40,16 +39,26 @@ def test_perfect_marginals_cannot_outweigh_lost_pairs() -> None:
         assert objective(dependent, use_case) > objective(independent, use_case)
 
 
-@given(st.integers(1, 200), st.integers(1, 6), st.integers(1, 8))
-def test_every_trial_belongs_to_one_worker(trials: int, candidates: int, workers: int) -> None:
-    names = [f"c{i}" for i in range(candidates)]
-    shares = trials_per_candidate(trials, names)
-    assert sum(shares.values()) == max(trials, candidates)
-    assert max(shares.values()) - min(shares.values()) <= 1
-    for share in shares.values():
-        slots = sorted(s for w in range(workers) for s in slots_of(w, workers=workers, trials=share))
-        assert slots == list(range(share))
+def test_the_error_of_the_objective_is_that_of_its_metrics_weighted() -> None:
+    one = Evaluation(metrics=(Metric(name="detection", group=Group.FIDELITY, value=0.5, standard_error=0.02),
+                              Metric(name="utility", group=Group.UTILITY, value=0.5, standard_error=0.04)))  # fmt: skip
+    weights = GROUP_WEIGHTS[UseCase.ML]
+    total = weights[Group.FIDELITY] + weights[Group.UTILITY]
+    expected = ((0.02 * weights[Group.FIDELITY]) ** 2 + (0.04 * weights[Group.UTILITY]) ** 2) ** 0.5 / total
+    assert objective_error(one, UseCase.ML) == pytest.approx(expected)
 
 
-def test_a_candidate_with_nothing_to_tune_gets_one_trial() -> None:
-    assert trials_per_candidate(9, ["a", "b"], frozenset({"a"})) == {"a": 1, "b": 8}
+def test_a_family_that_cannot_be_afforded_is_ruled_out_with_the_reason() -> None:
+    predicted = {"small": Prediction(5, 10**9), "slow": Prediction(5_000, 10**9), "large": Prediction(5, 9 * 10**9)}
+    assert ruled_out(predicted, seconds=600, memory=8 * 10**9) == {
+        "slow": "it is expected to take 5,000 s, more than 600 s",
+        "large": "it is expected to need 9.0 GB of memory, more than 8.0 GB",
+    }
+    assert set(ruled_out(predicted, seconds=10_000, memory=None)) == set()
+
+
+def test_rungs_have_three_times_the_rows_of_those_below_and_enough_to_tell() -> None:
+    assert rungs_of(50_000) == rungs_of(18_000) == (9, 3, 1)
+    assert rungs_of(17_999) == (3, 1)
+    assert rungs_of(5_999) == rungs_of(10) == (1,)
+    assert [epochs_of(90, part) for part in (9, 3, 1)] == [30, 52, 90]

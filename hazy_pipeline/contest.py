@@ -1,0 +1,323 @@
+"""The search for the winner: what `decide` prepares, `recheck` and `tune` try, `best` and `select` conclude."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from hazy_pipeline import settings
+from hazy_pipeline.errors import DataError
+from hazy_pipeline.evaluate import real_limit
+from hazy_pipeline.run import Run
+from hazy_pipeline.run_store import Json, digest
+from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
+from hazy_pipeline.tables import Tables, write_frames
+from hazy_pipeline.tune.budget import Prediction, ruled_out
+from hazy_pipeline.tune.history import History, Past, keep, read_history, why_not_standing
+from hazy_pipeline.tune.objective import objective
+from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
+from hazy_pipeline.tune.rungs import rungs_of, step_of
+from hazy_pipeline.tune.search import Search, open_ledger, open_study
+from hazy_pipeline.tune.trial import Data, TrialRecord, evaluation_rows
+from hazy_pipeline.tune.worker import Worker, best_record, records
+
+FRESH = 1  # configurations that the warm sampler suggests, looked at when the earlier winner is validated again
+PATIENCE = 5  # runs after which a family that was far behind is looked at again
+
+
+def prepare(run: Run, folder: UPath, *, kept: bool) -> Json:
+    """Set aside the rows that trials see, open the studies; what is ruled out, and whether to validate the earlier choice.
+
+    `kept`: whether the earlier choice became the champion. Raises DataError where every candidate is ruled out.
+    """
+    config, name = run.config, run.config.name
+    validation, train = run.split("validation"), run.split("train")
+    reference = validation.read(name, max_rows=config.tuning.max_rows, random_state=config.seed)
+    write_frames(folder / "sample" / "validation", validation.schema, {name: reference})
+    most = min(train.n_rows(name), config.tuning.max_rows)
+    rungs = rungs_of(most)
+    for part in rungs:
+        rows = train.read(name, max_rows=most // part, random_state=config.seed)
+        write_frames(folder / "sample" / f"train-{part}", train.schema, {name: rows})
+    out = ruled_out(predictions(run), seconds=config.tuning.seconds, memory=config.tuning.memory_bytes)
+    racing = [candidate for candidate in config.candidates if candidate not in out]
+    if not racing:
+        reasons = "; ".join(f"{candidate}: {reason}" for candidate, reason in out.items())
+        raise DataError(f"{name}: no candidate can be afforded ({reasons}); raise tuning.memory or tuning.seconds")
+    past = _history(run)
+    run.folder.write_manifest(
+        search={
+            "candidates": racing,
+            "rungs": rungs,
+            "first": {candidate: past.first(candidate) for candidate in racing},
+            "known": {candidate: past.known(candidate) for candidate in racing},
+        }
+    )
+    search = search_of(run)
+    open_ledger(search)
+    for candidate in racing:
+        open_study(search, candidate)
+    return {"candidates": racing, "ruled_out": out, "recheck": kept and _may_stand(run, past, search)}
+
+
+def predictions(run: Run) -> dict[str, Prediction]:
+    """What the step `estimate` left, `{"candidates": {name: {"seconds": ..., "bytes": ...}}}`, where there was one."""
+    found = (run.folder.step("estimate").outputs() or {}).get("candidates", {})
+    return {name: Prediction(float(p["seconds"]), int(p["bytes"])) for name, p in found.items()}
+
+
+def search_of(run: Run) -> Search:
+    """What this run's search depends on, as `prepare` left it."""
+    config, kept = run.config, run.folder.read_manifest()["search"]
+    spaces = config.search_spaces()
+    storage = settings.study_storage() or Path((run.folder.path / "tune" / "studies.journal").path)
+    return Search(
+        spaces={candidate: spaces[candidate] for candidate in kept["candidates"]}, schema=run.split("train").schema,
+        target=config.target, use_case=config.use_case, seed=config.seed, trials=config.tuning.most_trials,
+        seconds=config.tuning.seconds, memory=config.tuning.memory_bytes, storage=storage, key=run.key,
+        min_rows=config.privacy.min_rows, text=config.privacy.text, rungs=tuple(kept["rungs"]),
+        first={name: tuple(found) for name, found in kept["first"].items()},
+        known={name: tuple((given, score) for given, score in found) for name, found in kept["known"].items()},
+    )  # fmt: skip
+
+
+def data_of(run: Run, search: Search) -> Data:
+    samples = run.folder.path / "decide" / "sample"
+    train = {part: Tables(samples / f"train-{part}") for part in search.rungs}
+    return Data(train, Tables(samples / "validation"), run.config.name)
+
+
+def worker_of(run: Run, candidate: str, number: int | str) -> Worker:
+    """A worker whose trials appear in MLflow."""
+    search = search_of(run)
+    study = run.study_run(candidate)
+
+    def on_trial(record: TrialRecord) -> None:
+        tags = {"hazy.state": record.state, "hazy.error": record.error, "hazy.stopped": record.stopped,
+                "hazy.objections": "; ".join(record.objections)}  # fmt: skip
+        child = run.child_run(
+            candidate, f"trial {record.index}", parent=study, tags={k: v for k, v in tags.items() if v}
+        )
+        cost = {
+            "seconds": record.seconds,
+            "rows": record.rows,
+            "bytes": max((r.bytes for r in record.rungs.values()), default=0),
+        }
+        scores = {} if record.score is None else {"score": record.score}
+        run.tracking.log(child, params=record.hyperparameters, metrics={**record.metrics, **scores, **cost})
+        for rung in record.rungs.values():
+            run.tracking.log(child, metrics={"score_by_rows": rung.score}, step=rung.rows)
+        run.tracking.end(child, failed=record.error is not None)
+
+    return Worker(search, candidate, data_of(run, search), number=number, on_trial=on_trial)
+
+
+def recheck(run: Run) -> Json:
+    """Quick trials of the earlier winner, of its neighbours, and of each family that might overtake it.
+
+    `stands`: whether the earlier choice is kept; `reason` in words.
+    """
+    search, history = search_of(run), _history(run)
+    latest = history.latest
+    assert latest is not None, "a recheck needs an earlier search"
+    tried: list[TrialRecord] = []
+    challengers = [name for name in search.spaces if name != latest.winner and not _far_behind(run, name)]
+    for candidate, looks in ((latest.winner, 1 + FRESH), *((name, 1) for name in challengers)):
+        worker = worker_of(run, candidate, "recheck")
+        known = records(search, candidate)
+        tried += known  # of a life of this task that was killed
+        for _ in range(looks - len(known)):
+            record = worker.make_one(quick=True)
+            tried += [record] if record is not None else []
+    limit = limit_of(run, search)
+    why = why_not_standing(latest, history.gaps(latest.winner), history.leads(latest.winner), tried, limit)
+    words = latest.winner.replace("_", " ")
+    reason = why or f"{words}, chosen before, was validated again on the new data"
+    return {"stands": why is None, "reason": reason, "winner": latest.winner, "hyperparameters": latest.hyperparameters,
+            "limit": limit, "before": latest.run_id}  # fmt: skip
+
+
+def limit_of(run: Run, search: Search) -> float:
+    """What real rows score on the lowest rung: as good as any synthesizer may be expected to be there."""
+    data, part = data_of(run, search), search.rungs[0]
+    rows = data.rows(part)
+    found = real_limit(rows, data.reference(), search.schema.only_table, target=search.target,
+                       random_state=search.seed, max_rows=evaluation_rows(rows.num_rows))  # fmt: skip
+    return objective(found, search.use_case)
+
+
+def best_of_candidate(run: Run, candidate: str) -> Json:
+    """A candidate's line of the leaderboard, and its study's plots in MLflow."""
+    from hazy_pipeline.tune.plots import study_plots
+
+    search = search_of(run)
+    entry = _entry(search, candidate)
+    study = run.study_run(candidate)
+    run.tracking.log(study, params=entry["hyperparameters"],
+                     metrics={"score": entry["score"] or 0.0, **entry["metrics"], "seconds": entry["seconds"]})  # fmt: skip
+    for name, picture in study_plots(search, candidate).items():
+        run.tracking.log_bytes(study, name, picture)
+    run.tracking.end(study)
+    return entry
+
+
+def choose(run: Run, entries: list[Json]) -> Json:
+    """The winner, the leaderboard and the reasons; what was found is kept for later runs.
+
+    Raises DataError where no candidate has a score.
+    """
+    search, decided = search_of(run), run.outputs("decide")
+    again = run.folder.step("recheck").outputs() if decided["recheck"] else None
+    if again is not None and again["stands"]:
+        entries = [best_of_candidate(run, name) for name in search.spaces if records(search, name)]
+        winner = next(entry for entry in entries if entry["candidate"] == again["winner"])
+        own = next(r for r in records(search, again["winner"]) if r.hyperparameters == again["hyperparameters"])
+        winner |= {"hyperparameters": own.hyperparameters, "score": own.score, "metrics": own.metrics}
+    else:
+        scored = [entry for entry in entries if entry["score"] is not None]
+        if not scored:
+            raise DataError(f"{run.config.name}: no candidate was tuned successfully; see the errors of the tuning tasks, "
+                            "or give the search more time (tuning.seconds)")  # fmt: skip
+        first = leader([_standing(entry) for entry in scored])
+        assert first is not None, "a scored entry has a standing"
+        winner = next(entry for entry in scored if entry["candidate"] == first.candidate)
+    leaderboard = [winner, *sorted((e for e in entries if e is not winner), key=lambda e: _rank(e, winner))]
+    leaderboard += [_absent(name, f"ruled out: {reason}") for name, reason in decided["ruled_out"].items()]
+    limit = again["limit"] if again else limit_of(run, search)
+    reasons = _reasons(run, search, leaderboard, again)
+    found = tuple(record for name in search.spaces for record in records(search, name))
+    keep(run.history_folder, Past(
+        run_id=run.run_id, question=_question(run), bounds=_bounds(run), winner=winner["candidate"],
+        hyperparameters=winner["hyperparameters"], limit=limit, seconds=sum(r.seconds for r in found), trials=found,
+        searched=not (again and again["stands"]),
+    ))  # fmt: skip
+    run.tracking.log_bytes(run.mlflow_run, "leaderboard.csv", _table(leaderboard))
+    return {"winner": winner, "leaderboard": leaderboard, "reasons": reasons, "limit": limit,
+            "searched": not (again and again["stands"])}  # fmt: skip
+
+
+def _entry(search: Search, candidate: str) -> Json:
+    """One line of the leaderboard, from the study alone."""
+    found, best = records(search, candidate), best_record(search, candidate)
+    stand = standing(candidate, found)
+    others = [standing(name, records(search, name)) for name in search.spaces]
+    rows = {step: rung.rows for record in found for step, rung in record.rungs.items()}
+    out = why_out(stand, leader(others), rows)
+    note = out or ("the time was up before its first trial" if best is None else None)
+    return {
+        "candidate": candidate,
+        "score": best.score if best else None,
+        "rows": best.rows if best else 0,
+        "hyperparameters": best.hyperparameters if best else {},
+        "metrics": best.metrics if best else {},
+        "objections": list(best.objections) if best else [],
+        "trials": len(found),
+        "seconds": round(sum(record.seconds for record in found), 2),
+        "by_rung": {str(step): score for step, score in stand.best.items()},
+        "note": note,
+    }
+
+
+def _absent(candidate: str, note: str) -> Json:
+    return {"candidate": candidate, "score": None, "rows": 0, "hyperparameters": {}, "metrics": {}, "objections": [],
+            "trials": 0, "seconds": 0.0, "by_rung": {}, "note": note}  # fmt: skip
+
+
+def _standing(entry: Json) -> Standing:
+    scores = entry.get("by_rung") or {str(step_of(1)): entry["score"]}
+    return Standing(entry["candidate"], entry.get("trials", 1), {int(step): s for step, s in scores.items()}, 0.0, 0,
+                    bool(entry["objections"]))  # fmt: skip
+
+
+def _rank(entry: Json, winner: Json) -> tuple[bool, bool, float]:
+    if entry["score"] is None:
+        return (True, True, 0.0)
+    return (False, bool(entry["objections"]), -lead(_standing(entry), _standing(winner)))
+
+
+def _reasons(run: Run, search: Search, leaderboard: list[Json], again: Json | None) -> list[str]:
+    """Why this one, in sentences: the scores, the earlier choice, the bounds in force and those that were hit."""
+    winner, tuning = leaderboard[0], run.config.tuning
+    sentences = []
+    if again is not None:
+        changed = winner["candidate"] != again["winner"]
+        sentences.append(again["reason"][:1].upper() + again["reason"][1:] + (
+            ": no search was needed." if again["stands"] else
+            f"; so all were searched again, and {_words(winner['candidate'])} "
+            f"{'takes its place' if changed else 'won again'}."))  # fmt: skip
+    made = sum(entry["trials"] for entry in leaderboard)
+    spent = sum(entry["seconds"] for entry in leaderboard)
+    asked = "" if search.trials > 10**4 else f" of {search.trials}"
+    hit = (f"all {made} trials were made" if made >= search.trials else f"{made}{asked} trials were made")  # fmt: skip
+    memory = f" and {tuning.memory}" if tuning.memory else ""
+    sentences.append(f"Within {tuning.seconds:,} s{memory}, {hit} ({spent:,.0f} s of work).")
+    space = search.spaces[winner["candidate"]]
+    sentences += [
+        f"{_words(winner['candidate'], True)}: {edge}." for edge in at_the_edge(space, winner["hyperparameters"])
+    ]
+    return sentences
+
+
+def at_the_edge(space: SearchSpace, hyperparameters: Hyperparameters) -> list[str]:
+    """The parameters of a configuration that lie at an end of the range they were searched in, in words."""
+    found = []
+    for name, value in hyperparameters.items():
+        parameter = getattr(space, name)
+        if parameter.choices or parameter.is_fixed or not isinstance(value, int | float):
+            continue
+        for end, bound in (("lowest", parameter.low), ("highest", parameter.high)):
+            if value == bound:
+                found.append(f"{name} {value:g} is the {end} value that was allowed ({parameter.low:g} to {parameter.high:g}); "
+                             "a wider range may hold a better one")  # fmt: skip
+    return found
+
+
+def _history(run: Run) -> History:
+    """The earlier runs' searches; not this one's own, were it repeated."""
+    found = read_history(run.history_folder, _question(run))
+    return History(tuple(past for past in found.pasts if past.run_id != run.run_id))
+
+
+def _question(run: Run) -> str:
+    return digest([run.config.use_case, run.config.target])
+
+
+def _bounds(run: Run) -> str:
+    return digest(run.config.model_dump(mode="json", include={"candidates", "tuning", "privacy", "use_case", "target"}))
+
+
+def _may_stand(run: Run, past: History, search: Search) -> bool:
+    """Whether there is an earlier choice that today's bounds would allow, made under the same bounds."""
+    latest = past.latest
+    return (latest is not None and past.latest_search is not None and not run.options.search_anew
+            and latest.bounds == _bounds(run) and latest.winner in search.spaces
+            and search.spaces[latest.winner].contains(latest.hyperparameters))  # fmt: skip
+
+
+def _far_behind(run: Run, candidate: str) -> bool:
+    """Whether a family was out of the race in every one of the last runs that looked at it, the last look not long ago."""
+    for past in _history(run).pasts[: PATIENCE - 1]:
+        found = past.of(candidate)
+        if found:
+            mine, other = standing(candidate, found), standing(past.winner, past.of(past.winner))
+            return why_out(mine, other if other.best else None, {}) is not None
+    return False
+
+
+def _table(leaderboard: list[Json]) -> bytes:
+    """The leaderboard as CSV, which MLflow shows as a table."""
+    text = io.StringIO()
+    columns = ("candidate", "score", "rows", "trials", "seconds", "note")
+    writer = csv.writer(text)
+    writer.writerow((*columns, "hyperparameters"))
+    for entry in leaderboard:
+        configuration: dict[str, Any] = entry["hyperparameters"]
+        writer.writerow((*(entry.get(c) for c in columns), ", ".join(f"{k}={v}" for k, v in configuration.items())))
+    return text.getvalue().encode()
+
+
+def _words(candidate: str, capital: bool = False) -> str:
+    words = candidate.replace("_", " ")
+    return words[:1].upper() + words[1:] if capital else words

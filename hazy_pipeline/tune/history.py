@@ -1,0 +1,164 @@
+"""What the searches of earlier runs found, kept per Generator where retention does not reach: one small JSON per run.
+
+Configurations, scores and costs; no rows and no values of rows.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from upath import UPath
+
+from hazy_pipeline.run_store import folder_name
+from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.tune.trial import TrialRecord
+from hazy_pipeline.tune.worker import best_of
+
+MOST_RUNS = 50  # that are read
+MOST_KNOWN = 30  # trials of a candidate that its next study is told
+BEST_EARLIER = 2  # configurations of a candidate that its next study begins with
+MARGIN = 0.01  # a change of the score that is never called a change
+GAP_MARGIN = 0.03  # the same for its distance to real rows: other samples of unchanged data moved it by up to 0.028
+ERRORS = 2.0
+NORMAL = 1.4826  # a normal distribution's standard deviation in median absolute deviations
+
+
+@dataclass(frozen=True)
+class Past:
+    """One run's search."""
+
+    run_id: str
+    question: str  # stands for what the scores mean: use case and target
+    bounds: str  # stands for what the search was allowed: candidates, ranges, budget
+    winner: str
+    hyperparameters: Hyperparameters
+    limit: float  # what real rows scored on the lowest rung
+    seconds: float  # of all its trials
+    trials: tuple[TrialRecord, ...]
+    searched: bool = True  # False where the choice before it was only validated again
+
+    def of(self, candidate: str) -> list[TrialRecord]:
+        return [record for record in self.trials if record.candidate == candidate]
+
+
+@dataclass(frozen=True)
+class History:
+    """The searches of a Generator's earlier runs that answered the same question, newest first."""
+
+    pasts: tuple[Past, ...]
+
+    @property
+    def latest(self) -> Past | None:
+        return self.pasts[0] if self.pasts else None
+
+    @property
+    def latest_search(self) -> Past | None:
+        """The newest one that was a whole search, not a validation of the choice before it."""
+        return next((past for past in self.pasts if past.searched), None)
+
+    def leads(self, winner: str) -> dict[str, float]:
+        """By how much each other candidate was ahead of `winner` on the lowest rung when both were last tried."""
+        found: dict[str, float] = {}
+        for past in self.pasts:
+            best = {name: _low(past.of(name)) for name in {record.candidate for record in past.trials}}
+            own = best.pop(winner, None)
+            if own is not None:
+                found = {name: score - own for name, score in best.items() if score is not None} | found
+        return found
+
+    def gaps(self, candidate: str) -> list[float]:
+        """How far behind real rows each trial of a candidate was on the lowest rung."""
+        return [
+            past.limit - record.rungs[min(record.rungs)].score
+            for past in self.pasts
+            for record in past.of(candidate)
+            if record.rungs and not record.objections
+        ]
+
+    def first(self, candidate: str) -> tuple[Hyperparameters, ...]:
+        """What a candidate's next study should begin with: the winner where it is this one's, then the best of late."""
+        latest = self.latest
+        found = [latest.hyperparameters] if latest is not None and latest.winner == candidate else []
+        for past in self.pasts:
+            best = best_of(past.of(candidate))
+            if best is not None and best.hyperparameters not in found:
+                found.append(best.hyperparameters)
+        return tuple(found[:BEST_EARLIER])
+
+    def known(self, candidate: str) -> tuple[tuple[Hyperparameters, float], ...]:
+        """Configurations that were fitted on all rows, and their scores; newest runs first."""
+        found = [
+            (record.hyperparameters, record.score)
+            for past in self.pasts
+            for record in past.of(candidate)
+            if record.state == "complete" and record.score is not None and not record.objections
+        ]
+        return tuple(found[:MOST_KNOWN])
+
+
+def read_history(folder: UPath, question: str) -> History:
+    files = sorted(folder.glob("*.json"), key=lambda file: file.name, reverse=True) if folder.exists() else []
+    pasts = [_past(json.loads(file.read_text(encoding="utf-8"))) for file in files[:MOST_RUNS]]
+    return History(tuple(past for past in pasts if past.question == question))
+
+
+def keep(folder: UPath, past: Past) -> None:
+    """Add a run's search; a run that is repeated replaces its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = folder_name(past.run_id)
+    files = sorted(folder.glob("*.json"), key=lambda file: file.name)
+    own = next((file for file in files if file.name.partition("-")[2] == f"{name}.json"), None)
+    number = int(files[-1].name.partition("-")[0]) + 1 if files else 1
+    file = own or folder / f"{number:06d}-{name}.json"
+    given = {**asdict(past), "trials": [record.to_json() for record in past.trials]}
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(given), encoding="utf-8")
+    partial.rename(file)
+
+
+def why_not_standing(past: Past, gaps: Sequence[float], leads: Mapping[str, float], now: Sequence[TrialRecord],
+                     limit: float) -> str | None:  # fmt: skip
+    """Why the earlier winner must be searched for anew, in words; None where new data confirm it.
+
+    `now`: trials on the new data, on the lowest rung, the earlier winner's own first. `gaps`: how far behind
+    real rows the winner's family was there before, trial by trial. `leads`: by how much each
+    candidate was ahead of it there when both were last tried. `limit`: what real rows score now. Two things are
+    asked: does the winner keep the distance to real data that its family usually has, and does nobody overtake it who did
+    not before? What is within two standard errors is no difference, of the score or of what the family's own trials
+    differ by. The winner's own earlier score is not the measure: it was the best of many, so it was lucky too.
+    """
+    winner, *others = now
+    if winner.score is None or winner.objections:
+        return f"{_words(past.winner)} could not be validated: {winner.error or '; '.join(winner.objections)}"
+    error = winner.rungs[winner.step].error
+    usual = median(gaps) if gaps else 0.0
+    spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if gaps else 0.0
+    noise = max(MARGIN, ERRORS * max(spread, 2**0.5 * error))
+    gap = limit - winner.score
+    if gaps and gap > usual + max(noise, GAP_MARGIN):
+        return (f"{_words(past.winner)} with its earlier configuration is {gap:.3f} behind real data, "
+                f"{gap - usual:.3f} more than was usual before")  # fmt: skip
+    for record in others:
+        if record.score is None or record.objections:
+            continue
+        ahead = record.score - winner.score
+        if ahead > max(leads.get(record.candidate, 0.0), 0.0) + noise:
+            own = record.candidate == past.winner
+            return (f"{'another configuration' if own else _words(record.candidate)} reached {record.score:.3f} at first "
+                    f"sight, {_words(past.winner)} as chosen before {winner.score:.3f}")  # fmt: skip
+    return None
+
+
+def _past(given: dict[str, Any]) -> Past:
+    return Past(**{**given, "trials": tuple(TrialRecord.from_json(record) for record in given["trials"])})
+
+
+def _low(found: Sequence[TrialRecord]) -> float | None:
+    """The best score on the lowest rung that the privacy gate would let pass; None where there is none."""
+    return max((r.rungs[min(r.rungs)].score for r in found if r.rungs and not r.objections), default=None)
+
+
+def _words(candidate: str) -> str:
+    return candidate.replace("_", " ")

@@ -1,0 +1,225 @@
+"""One trial: a configuration is fitted and judged rung by rung, until all rows are used or it is not worth going on."""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import optuna
+import pyarrow as pa
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from hazy_pipeline.errors import HazyError
+from hazy_pipeline.evaluate import evaluate, privacy_gate
+from hazy_pipeline.evaluate.result import Evaluation
+from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.synthesizers import synthesizer_class
+from hazy_pipeline.synthesizers.base import StopFitting
+from hazy_pipeline.tables import Tables
+from hazy_pipeline.tune.ledger import Claim
+from hazy_pipeline.tune.memory import PeakMemory
+from hazy_pipeline.tune.objective import objective, objective_error
+from hazy_pipeline.tune.rungs import EVALUATION_ROWS, MIN_ROWS, epochs_of, step_of
+from hazy_pipeline.tune.search import Search, open_study, seed_of, sibling_study
+
+SLOT, WORKER, RESULT = "hazy:slot", "hazy:worker", "hazy:result"
+DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)  # a failed trial is done where it says why
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a configuration reached and cost on a part of the sample."""
+
+    rows: int
+    score: float
+    error: float  # standard error of the score
+    seconds: float
+    bytes: int  # most memory of the process meanwhile
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What one trial tried, found and cost."""
+
+    slot: int
+    index: int  # among the candidate's trials
+    candidate: str
+    state: str  # complete (all rows), pruned (it was left before), fail
+    hyperparameters: Hyperparameters
+    seconds: float
+    rungs: dict[int, Rung] = field(default_factory=dict)  # by step: ninths of the sample
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last rung
+    objections: tuple[str, ...] = ()  # why the privacy gate would hold this configuration back
+    error: str | None = None  # why this configuration could not be fitted
+    stopped: str | None = None  # why it was not fitted on more rows
+
+    @property
+    def step(self) -> int:
+        """The highest rung; 0 where none was reached."""
+        return max(self.rungs, default=0)
+
+    @property
+    def score(self) -> float | None:
+        return self.rungs[self.step].score if self.rungs else None
+
+    @property
+    def rows(self) -> int:
+        return self.rungs[self.step].rows if self.rungs else 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: dict[str, Any]) -> "TrialRecord":
+        rungs = {int(step): Rung(**rung) for step, rung in given["rungs"].items()}
+        return cls(**{**given, "rungs": rungs, "objections": tuple(given["objections"])})
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows that trials see: one training sample for each rung, and the validation rows."""
+
+    train: dict[int, Tables]  # by part
+    validation: Tables
+    table: str
+
+    def rows(self, part: int) -> pa.Table:
+        return self.train[part].read(self.table)
+
+    def reference(self) -> pa.Table:
+        return self.validation.read(self.table)
+
+
+def evaluation_rows(fitted: int) -> int:
+    """How many rows of each side are judged on a rung: no more than were fitted, for cheap looks must stay cheap."""
+    return max(min(EVALUATION_ROWS, fitted), MIN_ROWS)
+
+
+WhyStop = Callable[[TrialRecord], str | None]  # asked between rungs: why the trial must not be given more rows, or None
+
+
+def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparameters | None, why_stop: WhyStop,
+              must_end: Callable[[int], float]) -> TrialRecord:  # fmt: skip
+    """Make a claimed trial of the configuration `wanted`, or of one that the sampler suggests.
+
+    `must_end(part)` (seconds since 1970): a training by epochs ends then, whatever it has reached.
+    A configuration that cannot be fitted (HazyError) is a failed trial; any other error fails the trial and is raised.
+    """
+    study = open_study(search, claim.candidate)
+    study.sampler = _sampler(search, claim, wanted)
+    trial = study.ask()
+    trial.set_user_attr(WORKER, claim.worker)
+    trial.set_user_attr(SLOT, claim.slot)
+    record = TrialRecord(claim.slot, claim.index, claim.candidate, "complete", {}, 0.0)
+    try:
+        record = replace(record, hyperparameters=search.spaces[claim.candidate].suggest(trial))
+        record = _climb(search, record, trial, data, why_stop, must_end)
+    except HazyError as error:  # this configuration cannot be fitted to this data; the next one may
+        record = replace(record, state="fail", error=str(error))
+    except BaseException:
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+    trial.set_user_attr(RESULT, record.to_json())
+    trial.set_constraint("privacy gate", float(len(record.objections)))  # the sampler learns to keep away
+    if record.state == "complete":
+        study.tell(trial, record.score)
+    else:
+        study.tell(trial, state=TrialState.PRUNED if record.state == "pruned" else TrialState.FAIL)
+    return record
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord | None:
+    """The record of a trial that ended; None for one that runs, was killed, or stems from an earlier run."""
+    if trial.state not in DONE or RESULT not in trial.user_attrs:
+        return None
+    return TrialRecord.from_json(trial.user_attrs[RESULT])
+
+
+def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_stop: WhyStop,
+           must_end: Callable[[int], float]) -> TrialRecord:  # fmt: skip
+    for part in search.rungs:
+        step, began = step_of(part), time.perf_counter()
+        try:
+            with PeakMemory() as memory:
+                evaluation, rows = _fit_and_evaluate(search, record, trial, data, part, must_end(part))
+        except optuna.TrialPruned:
+            return replace(record, state="pruned", seconds=record.seconds + time.perf_counter() - began,
+                           stopped="its losses were worse than those of most trials before it")  # fmt: skip
+        seconds = time.perf_counter() - began
+        score = objective(evaluation, search.use_case)
+        rung = Rung(rows, score, objective_error(evaluation, search.use_case), seconds, memory.bytes)
+        record = replace(
+            record, seconds=record.seconds + seconds, rungs={**record.rungs, step: rung},
+            metrics={metric.name: metric.value for metric in evaluation.metrics},
+            objections=tuple(privacy_gate(evaluation)),
+        )  # fmt: skip
+        trial.report(score, step)
+        if part == search.rungs[-1]:
+            return record
+        # asked first, for it notes the rung that the others compare themselves with
+        weak = trial.should_prune()
+        stopped = why_stop(record) or ("others did better on as many rows" if weak and record.index > 0 else None)
+        if stopped:
+            return replace(record, state="pruned", stopped=stopped)
+    raise AssertionError("a search has at least one rung")
+
+
+def _fit_and_evaluate(search: Search, record: TrialRecord, trial: Trial, data: Data, part: int,
+                      must_end: float) -> tuple[Evaluation, int]:  # fmt: skip
+    seed = seed_of(search.seed, record.candidate, record.index, "fit")
+    synthesizer = synthesizer_class(record.candidate)(
+        search.schema, random_state=seed, min_rows=search.min_rows, text=search.text, target=search.target,
+        **record.hyperparameters,
+    )  # fmt: skip
+    epochs = epochs_of(int(record.hyperparameters.get("epochs", 1)), part)
+    curve = _Curve(trial.study, part, epochs, must_end)
+    with curve:
+        synthesizer.fit(data.train[part], validation=data.validation, on_epoch=curve.on_epoch)
+    rows, table = data.rows(part), search.schema.only_table
+    synthetic = synthesizer.sample(rows.num_rows, random_state=seed)[table.name]
+    # The same random state for all trials: they are compared on the same rows and the same folds
+    found = evaluate(synthetic, rows, data.reference(), table, target=search.target, random_state=search.seed,
+                     max_rows=evaluation_rows(rows.num_rows))  # fmt: skip
+    return found, rows.num_rows
+
+
+class _Curve:
+    """The losses of one training by epochs, as a trial of a study of its own whose median pruner ends the hopeless.
+
+    For a synthesizer without epochs nothing happens.
+    """
+
+    def __init__(self, study: Study, part: int, epochs: int, must_end: float) -> None:
+        self._study, self._part, self._epochs, self._must_end = study, part, epochs, must_end
+        self._curves: Study | None = None
+        self._trial: Trial | None = None
+
+    def on_epoch(self, epoch: int, loss: float) -> None:
+        if self._trial is None:
+            pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=max(2, self._epochs // 5))
+            self._curves = sibling_study(self._study, f"losses on 1/{self._part}", pruner)
+            self._trial = self._curves.ask()
+        self._trial.report(-loss, epoch)
+        if self._trial.should_prune():
+            raise optuna.TrialPruned
+        if epoch + 1 >= self._epochs or time.time() > self._must_end:
+            raise StopFitting
+
+    def __enter__(self) -> None:
+        """The study of the curves is opened when the first loss arrives."""
+
+    def __exit__(self, *error: object) -> None:
+        if self._trial is not None and self._curves is not None:
+            self._curves.tell(self._trial, state=TrialState.PRUNED)
+
+
+def _sampler(search: Search, claim: Claim, wanted: Hyperparameters | None) -> optuna.samplers.BaseSampler:
+    """A sampler made anew for every trial, so that a study that was interrupted suggests what it would have suggested."""
+    tpe = optuna.samplers.TPESampler(seed=seed_of(search.seed, claim.candidate, claim.index), n_startup_trials=4)
+    if wanted is None:
+        return tpe
+    with warnings.catch_warnings():  # "experimental" since Optuna 2.4
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.PartialFixedSampler(dict(wanted), tpe)

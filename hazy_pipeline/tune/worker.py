@@ -1,0 +1,217 @@
+"""A worker of a search: makes trials of one candidate for as long as that is worth the budget.
+
+A worker that is killed and started again makes what it had claimed, then goes on: nothing is lost but the trial it was
+in, nothing is made twice, and the number of finished trials is the number asked for.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from optuna.trial import TrialState
+
+from hazy_pipeline.errors import DataError
+from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.synthesizers import synthesizer_class
+from hazy_pipeline.tune.ledger import Claim, Ledger
+from hazy_pipeline.tune.memory import resident
+from hazy_pipeline.tune.race import Standing, leader, next_family, standing, why_out
+from hazy_pipeline.tune.rungs import PARTS, step_of
+from hazy_pipeline.tune.search import Search, open_study
+from hazy_pipeline.tune.trial import SLOT, WORKER, Data, TrialRecord, record_of, run_trial
+
+OnTrial = Callable[[TrialRecord], None]
+
+TIME_UP = "the time was up"
+ALL_MADE = "all trials were made"
+NOTHING_TO_TUNE = "every parameter is fixed: there is nothing to tune"
+QUICK = "a quick look"
+NO_TIME = "there was no time for more rows"
+
+
+def records(search: Search, candidate: str) -> list[TrialRecord]:
+    """A candidate's finished trials, by slot."""
+    found = [record_of(trial) for trial in open_study(search, candidate).get_trials(deepcopy=False)]
+    return sorted((record for record in found if record is not None), key=lambda record: record.slot)
+
+
+def standings(search: Search) -> list[Standing]:
+    """How the candidates stand, in the order of the configuration."""
+    return [standing(candidate, records(search, candidate)) for candidate in search.spaces]
+
+
+def best_of(found: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The best trial that the privacy gate would let pass, else the best of all, of those on most rows; the earlier of
+    two equals. None where none has a score."""
+    scored = [record for record in found if record.score is not None]
+    return max(scored, key=lambda r: (not r.objections, r.step, r.score or 0.0, -r.slot), default=None)
+
+
+def best_record(search: Search, candidate: str) -> TrialRecord | None:
+    """The best trial of a candidate; None where it made none (the search ended before it began).
+
+    Raises DataError where it made some, and none could be fitted.
+    """
+    found = records(search, candidate)
+    best = best_of(found)
+    failed = next((record.error for record in found if record.error), None)
+    if best is None and failed:
+        raise DataError(f"{candidate}: no configuration could be fitted; the first one failed with: {failed}")
+    return best
+
+
+def warm_up(candidate: str) -> None:
+    """Import what a trial needs, which may take seconds that must not be taken for the trial's."""
+    import_module("lightgbm")
+    synthesizer_class(candidate)
+
+
+class Worker:
+    """One worker of one candidate. `number` tells it from the candidate's other workers, in this life and the next.
+
+    `waiting`: how many other candidates have still to be looked at in this same process; a trial leaves them their
+    part of the time.
+    """
+
+    def __init__(self, search: Search, candidate: str, data: Data, *, number: int | str = 0, on_trial: OnTrial) -> None:
+        self._search, self._candidate, self._data, self._on_trial = search, candidate, data, on_trial
+        self._name = f"{candidate}/{number}"
+        warm_up(candidate)
+        self._ledger = Ledger(search)
+        self._base = resident()  # before any trial
+        self._ledger.deadline()  # the clock starts
+        self._owed = self._resume()
+
+    def why_end(self) -> str | None:
+        """Why this worker should make no more trials, in words; None where it should go on."""
+        if self._owed:
+            return None
+        mine = records(self._search, self._candidate)
+        if self._ledger.left() == 0:
+            return ALL_MADE
+        if mine and self._search.is_fixed(self._candidate):
+            return NOTHING_TO_TUNE
+        everyone = standings(self._search)
+        first = leader(everyone)
+        if first is not None and self._remaining() <= self._next_seconds(mine):
+            return TIME_UP
+        return why_out(standing(self._candidate, mine), first, self._rows())
+
+    def make_one(self, *, waiting: int = 0, quick: bool = False) -> TrialRecord | None:
+        """Make the next trial, or the one that an earlier life owes; None where others claimed all that were left.
+
+        `quick`: on the lowest rung alone.
+        """
+        claim = self._owed.pop(0) if self._owed else self._ledger.claim(self._candidate, self._name)
+        if claim is None:
+            return None
+        now, remaining = time.time(), self._remaining()
+        allowed = remaining / (1 + waiting)
+        # the first look at a family must leave most of the time to those that turn out well
+        look = min(allowed, self._search.seconds / (2 * len(self._search.spaces)))
+
+        def must_end(part: int) -> float:
+            return now + (look if claim.index == 0 and part == self._search.rungs[0] else allowed)
+
+        def why_stop(record: TrialRecord) -> str | None:
+            return QUICK if quick else self._why_stop(record, now + allowed)
+
+        wanted = self._wanted(allowed, quick)
+        record = run_trial(self._search, claim, self._data, wanted=wanted, why_stop=why_stop, must_end=must_end)
+        self._ledger.finish(claim, record.score)
+        self._on_trial(record)
+        return record
+
+    def run(self) -> tuple[int, str]:
+        """Make trials until there is a reason to end; returns how many, and the reason."""
+        made = 0
+        while True:
+            reason = self.why_end()
+            if reason is None and self.make_one() is None:
+                reason = ALL_MADE
+            if reason is not None:
+                return made, reason
+            made += 1
+
+    def _wanted(self, allowed: float, quick: bool) -> Hyperparameters | None:
+        """The configuration to try next: the best so far where only time kept it from more rows, and there is time now;
+        then those that are to be tried first; None: what the sampler suggests."""
+        mine = records(self._search, self._candidate)
+        best = best_of(mine)
+        if best is not None and not quick and best.stopped in (QUICK, NO_TIME) and 4 * best.seconds < allowed:
+            return best.hyperparameters
+        if quick and mine:
+            return None  # beside the earlier winner: what the sampler suggests, knowing all earlier scores
+        tried = [record.hyperparameters for record in mine]
+        return next((one for one in self._search.queue(self._candidate) if one not in tried), None)
+
+    def _why_stop(self, record: TrialRecord, must_end: float) -> str | None:
+        """Why a trial must not be fitted on three times as many rows."""
+        rung = record.rungs[record.step]
+        if time.time() + 3 * rung.seconds > must_end:
+            return NO_TIME
+        memory = self._search.memory
+        if memory is not None and self._base + 3 * max(rung.bytes - self._base, 0) > memory:
+            return f"more rows were expected to need more than {memory / 1e9:.1f} GB of memory"
+        others = [one for one in standings(self._search) if one.candidate != self._candidate]
+        mine = standing(self._candidate, [*records(self._search, self._candidate), record])
+        return why_out(mine, leader([*others, mine]), self._rows())
+
+    def _resume(self) -> list[Claim]:
+        """Fail what an earlier life of this worker left running; returns the claims whose trials are still owed."""
+        study = open_study(self._search, self._candidate)
+        made: dict[int, TrialRecord] = {}
+        for trial in study.get_trials(deepcopy=False):
+            if trial.user_attrs.get(WORKER) != self._name:
+                continue
+            record = record_of(trial)
+            if record is not None:
+                made[trial.user_attrs[SLOT]] = record
+            elif trial.state == TrialState.RUNNING:
+                study.tell(trial.number, state=TrialState.FAIL)
+        owed = []
+        for claim in self._ledger.unfinished(self._name):
+            if claim.slot in made:  # killed after the trial, before the ledger knew
+                self._ledger.finish(claim, made[claim.slot].score)
+                self._on_trial(made[claim.slot])
+            else:
+                owed.append(claim)
+        return owed
+
+    def _remaining(self) -> float:
+        return max(self._ledger.deadline() - time.time(), 0.0)
+
+    def _next_seconds(self, mine: Sequence[TrialRecord]) -> float:
+        """What the next trial takes at least: the lowest rung, as it was before; 0 where nothing is known."""
+        costs = [record.rungs[min(record.rungs)].seconds for record in mine if record.rungs]
+        return statistics.median(costs) if costs else 0.0
+
+    def _rows(self) -> dict[int, int]:
+        """Rows by step, for words."""
+        whole = self._data.train[self._search.rungs[-1]].n_rows(self._data.table)
+        return {step_of(part): whole // part for part in PARTS}
+
+
+def take_turns(
+    workers: dict[str, Worker], search: Search, on_turn: Callable[[str], None] | None = None
+) -> dict[str, str]:
+    """All candidates in one process: first a look at each, then always the one that promises most.
+
+    Returns why each ended. The order follows from the scores alone, as long as no deadline cuts it short.
+    """
+    ended: dict[str, str] = {}
+    while len(ended) < len(workers):
+        for candidate in workers:
+            if candidate not in ended and (why := workers[candidate].why_end()) is not None:
+                ended[candidate] = why
+        racing = [one for one in standings(search) if one.candidate in workers and one.candidate not in ended]
+        turn = next_family(racing) if racing else None
+        if turn is None:
+            break
+        if on_turn is not None:
+            on_turn(turn)
+        untried = sum(not one.best and one.candidate != turn for one in racing)
+        if workers[turn].make_one(waiting=untried) is None:
+            ended[turn] = ALL_MADE
+    return ended
