@@ -8,10 +8,10 @@ from hazy_pipeline.synthesizers.bayesian_network.orders import TRIAL_COLUMNS, TR
 from hazy_pipeline.synthesizers.bayesian_network.search import CANDIDATES, CELLS_PER_ROW, MAX_CELLS
 
 # Seconds on one core of a 2020s server, fitted to timed fits; ratios between configurations hold better than seconds.
-SECONDS_TO_ENCODE = 1.1e-7  # one value
+SECONDS_TO_ENCODE = 7e-8  # one value
 SECONDS_TO_COUNT = 1.5e-8  # one row in one table
-SECONDS_TO_LOOK = 1.7e-8  # one row under one candidate context
-SECONDS_PER_CELL = 2.2e-7  # smoothing and calibrating one cell of a table
+SECONDS_TO_LOOK = 6e-9  # one row under one candidate context
+SECONDS_PER_CELL = 1e-7  # smoothing and calibrating one cell of a table
 TRIED_ORDERS = 3
 BYTES_PER_CELL = 40
 
