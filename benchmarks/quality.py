@@ -49,6 +49,7 @@ METHODS = {  # in the order in which they take turns
     "ctgan": Method("sdv", after="gan", most_rows=100_000, expected=180),
     "mostlyai": Method("mostlyai", seconds=120, most_rows=100_000, expected=170),
 }
+FAMILIES = [name for name, method in METHODS.items() if not method.environment]
 PEERS = [name for name, method in METHODS.items() if method.environment]
 SCORING = 45  # expected seconds
 
@@ -56,6 +57,7 @@ SCORING = 45  # expected seconds
 def add_options(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--datasets", default="adult,online_shoppers,credit_default")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--families", default=",".join(FAMILIES), help="some of ours")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of them, or an empty text for none")
     parser.add_argument(
         "--scorer", type=Path, default=os.environ.get("HAZY_BENCH_SCORER"), metavar="SCORE.PY", help="see scoring.py"
@@ -66,7 +68,7 @@ def add_options(parser: argparse._ArgumentGroup) -> None:
 
 def run(results: Results, options: argparse.Namespace) -> None:
     """Measure everything that is not measured yet; raises Missing without data or scorer."""
-    methods, scorer = chosen(options.peers), options.scorer
+    methods, scorer = chosen(options.families, options.peers), options.scorer
     if scorer and not scorer.is_file():
         raise Missing(f"{scorer} does not exist; name the scorer's script with --scorer, or leave it out")
     for name in options.datasets.split(","):
@@ -84,13 +86,16 @@ def run(results: Results, options: argparse.Namespace) -> None:
                 results.measure(key, partial(_item, results, key, folder, options, judging))
 
 
-def chosen(peers: str) -> list[str]:
-    """Our families and the named peers, in turn; raises Missing for a peer that is none."""
-    named = [name for name in peers.split(",") if name]
-    for name in named:
-        if name not in PEERS:
-            raise Missing(f"{name!r} is no peer; there are {', '.join(PEERS)}")
-    return [name for name, method in METHODS.items() if method.environment is None or name in named]
+def chosen(families: str, peers: str) -> list[str]:
+    """The named families and peers, in turn; raises Missing for a name that is none."""
+    named = {"family": families, "peer": peers}
+    wanted = []
+    for what, known in (("family", FAMILIES), ("peer", PEERS)):
+        for name in filter(None, named[what].split(",")):
+            if name not in known:
+                raise Missing(f"{name!r} is no {what}; there are {', '.join(known)}")
+            wanted.append(name)
+    return [name for name in METHODS if name in wanted]
 
 
 def turns(methods: list[str], seeds: int) -> Iterator[tuple[int, str]]:
@@ -121,7 +126,7 @@ def seconds_of(name: str, key: str, results: Results, limit: float | None) -> fl
 
 
 def expected_seconds(options: argparse.Namespace) -> float:
-    methods = chosen(options.peers)
+    methods = chosen(options.families, options.peers)
     each = sum(METHODS[name].expected + SCORING for name in methods)
     return len(options.datasets.split(",")) * (SCORING + options.seeds * each)
 

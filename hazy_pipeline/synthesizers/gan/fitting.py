@@ -28,7 +28,7 @@ from hazy_pipeline.synthesizers.gan.transform import RowTransform
 Rows = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 PATIENCE = 20  # scores without a better one before the training ends
-SHARE_OF_EPOCHS = 0.25  # ... and at least this share of all epochs, for the learning rate to fall
+SHARE_OF_EPOCHS = 0.5  # ... and at least this share of all epochs: the learning rate falls to the end
 WIDE = 1024  # from this width on, half precision repays its conversions
 MAX_THREADS = 8  # the matrices are too small for more
 
@@ -60,7 +60,7 @@ class Fitting:
         self.module.after_epoch = self._after_epoch
         rng = np.random.default_rng(random_state)
         self._train = sample_rows(*train, 10 * ROWS, rng)
-        self._reference = sample_rows(*(validation if len(validation[0]) else train), ROWS, rng)
+        self._reference = _filled_up(sample_rows(*validation, ROWS, rng), train, rng)
         self._transform, self._random_state = transform, random_state
         self._distance: PairDistance | None = None
         self.progress = Progress()
@@ -132,6 +132,15 @@ class Fitting:
         self.progress = Progress(**facts, best_weights=best)
         self.module.step = self.progress.step
         self.module.resume_from = tensors
+
+
+def _filled_up(validation: Rows, train: Rows, rng: np.random.Generator) -> Rows:
+    """`ROWS` rows to compare with: all of validation's, and where these are fewer, training rows with them.
+
+    A distance to few rows is mostly those rows' own sampling error, and hides how the generator still improves.
+    """
+    states, places = sample_rows(*train, ROWS - len(validation[0]), rng)
+    return np.concatenate([validation[0], states]), np.concatenate([validation[1], places])
 
 
 def _trainer(epochs: int, settings: Settings) -> pl.Trainer:
