@@ -2,7 +2,7 @@
 
 Families are compared on equally many rows. What more trials of a family may bring is what the best of more draws
 exceeds the best of those made by, for scores as spread as its own ("max k-armed bandit", Cicirello and Smith 2005).
-Nothing here looks at a clock, so the same scores lead to the same decisions.
+Nothing here looks at a clock, so the same scores lead to the same decisions; what trials cost is known by their epochs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from statistics import NormalDist
 
 from hazy_pipeline.tune.trial import TrialRecord
 
-HORIZON = 10  # how many more trials are imagined
+HORIZON = 10  # how many more trials are imagined of a family that counts its rows, ...
+EPOCH_COST = 0.5  # ... and the fewer of one that trains by epochs: an epoch costs as much as so many of these trials
 PRIOR_SPREAD, PRIOR_WEIGHT = 0.04, 2  # standard deviation of a family's scores before any is known, and its weight
 MOST_OBJECTIONS = 5  # trials that the privacy gate would all hold back, where another family has some that pass
 MOST_FAILURES = 3  # trials that could not be fitted, and none that could: the family is left
@@ -27,11 +28,13 @@ class Standing:
     spread: float
     failures: int
     objected: bool  # the privacy gate objects to all its trials
+    cost: float = 1.0  # of a trial, in trials of a family that counts its rows once
 
     @property
     def promise(self) -> float:
-        """How much the best of the next trials may exceed the best so far."""
-        return self.spread * (_expected_best(self.n + HORIZON) - _expected_best(self.n))
+        """How much the best of the next trials may exceed the best so far: of as many as are had for the same cost."""
+        more = max(1, round(HORIZON / self.cost))
+        return self.spread * (_expected_best(self.n + more) - _expected_best(self.n))
 
 
 def standing(candidate: str, records: Sequence[TrialRecord]) -> Standing:
@@ -43,7 +46,9 @@ def standing(candidate: str, records: Sequence[TrialRecord]) -> Standing:
     # the lowest rung is the one that every trial was on: higher ones hold the better half alone
     low = [record.rungs[min(record.rungs)].score for record in scored]
     failures = sum(record.state == "fail" for record in records)
-    return Standing(candidate, len(scored), best, _spread(low), failures, bool(scored) and not accepted)
+    costs = [1.0 + EPOCH_COST * float(record.hyperparameters.get("epochs", 0)) for record in scored]
+    cost = sum(costs) / len(costs) if costs else 1.0
+    return Standing(candidate, len(scored), best, _spread(low), failures, bool(scored) and not accepted, cost)
 
 
 def leader(standings: Sequence[Standing]) -> Standing | None:

@@ -70,8 +70,7 @@ def warm_up(candidate: str) -> None:
 class Worker:
     """One worker of one candidate. `number` tells it from the candidate's other workers, in this life and the next.
 
-    `waiting`: how many other candidates have still to be looked at in this same process; a trial leaves them their
-    part of the time.
+    `waiting`: how many other candidates share this process; a trial leaves them their part of the time.
     """
 
     def __init__(self, search: Search, candidate: str, data: Data, *, number: int | str = 0, on_trial: OnTrial) -> None:
@@ -211,7 +210,6 @@ def take_turns(
             break
         if on_turn is not None:
             on_turn(turn)
-        untried = sum(not one.best and one.candidate != turn for one in racing)
-        if workers[turn].make_one(waiting=untried) is None:
+        if workers[turn].make_one(waiting=len(racing) - 1) is None:
             ended[turn] = ALL_MADE
     return ended
