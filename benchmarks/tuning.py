@@ -1,6 +1,6 @@
 """The tuned winner against each family's defaults, random search over families, and each family tuned alone.
 
-    python -m benchmarks.tuning TABLE[:TARGET] ... [--budget 60] [--use-case analysis] [--families a,b] [--score COMMAND]
+    python -m benchmarks.tuning TABLE[:TARGET] ... [--budget 60] [--use-case analysis] [--families a,b] [--score COMMAND] [--sides "tuned,(c)"]
 
 Tables are CSV or Parquet files; a second file after a comma (TRAIN,HOLDOUT:TARGET) is the hold-out, else a fifth of the
 rows is. Every winner is fitted on all training rows and judged on the hold-out, which no search saw. `--score`: an
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="count CPU instead of wall-clock seconds: on a machine that "
                         "others use; with OMP_NUM_THREADS=1")  # fmt: skip
     parser.add_argument("--only-tuned", action="store_true", help="the search alone: its time and memory")
+    parser.add_argument("--sides", default="tuned,(a),(b),(c)", help="which sides, by how their names begin")
     options = parser.parse_args()
     families = options.families.split(",")
     if options.cpu:
@@ -86,7 +87,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             task = read(given, Path(folder), families, options)
             for side, search in sides(task, families, options).items():
-                line(task, side, search, options)
+                if side.startswith(tuple(options.sides.split(","))):
+                    line(task, side, search, options)
 
 
 def sides(task: Task, families: list[str], options: argparse.Namespace) -> dict[str, Choosing]:

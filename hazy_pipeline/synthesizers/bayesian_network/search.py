@@ -57,8 +57,9 @@ class Search:
         score = belief.score
         steps: list[Step] = []
         read: dict[int, int] = {}
+        promising: dict[int, int] = {}
         while True:
-            screened = self._screened(belief, n_groups, read, candidates)
+            screened = self._screened(belief, n_groups, read, candidates, promising)
             found = max(_finalists(screened, lifting=bool(read)), key=lambda finalist: finalist[0], default=None)
             if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
                 return Family(column, level, tuple(steps)), score
@@ -67,11 +68,12 @@ class Search:
             steps.append(step)
             read[step.column] = step.level
 
-    def _screened(self, belief: Belief, n_own: int, read: dict[int, int],
-                  candidates: Sequence[int]) -> list[tuple[float, int, int, Sight]]:  # fmt: skip
+    def _screened(self, belief: Belief, n_own: int, read: dict[int, int], candidates: Sequence[int],
+                  promising: dict[int, int]) -> list[tuple[float, int, int, Sight]]:  # fmt: skip
         """Longer contexts whose tables are not too large, best first: (score, column, level, what it shows).
 
-        A column is read ever more finely as long as that promises more.
+        A column is read ever more finely as long as that promises more; after that, as the context has grown, from the
+        level that promised most in the step before, ever more coarsely. `promising`: that level by column, kept here.
         """
         screened = []
         sizes = {column: self.rows.hierarchies[column].sizes for column in candidates}
@@ -79,16 +81,23 @@ class Search:
             if column not in read and len(read) >= self.max_parents:
                 continue
             others = n_own * belief.n_digits * prod(sizes[c][level] for c, level in read.items() if c != column)
+            first, end = read.get(column, -1) + 1, len(sizes[column])
             before = -inf
-            for level in range(read.get(column, -1) + 1, len(sizes[column])):
+            if column in promising:
+                levels = range(max(promising[column], first), first - 1, -1) if first < end else range(0)
+            else:
+                levels = range(first, end)
+            for level in levels:
                 if others * sizes[column][level] > self.max_cells:
-                    break
+                    if levels.step > 0:
+                        break
+                    continue
                 sight = belief.seen_in(self.rows.group(column, level), sizes[column][level])
                 score = sight.score(sight.plain.own, SCREENING_STRENGTH)
                 screened.append((score, column, level, sight))
                 if score < before:
                     break
-                before = score
+                before, promising[column] = score, level
         return sorted(screened, key=lambda entry: -entry[0])
 
 
