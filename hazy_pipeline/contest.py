@@ -96,7 +96,7 @@ def worker_of(run: Run, candidate: str, number: int | str) -> Worker:
 
     def on_trial(record: TrialRecord) -> None:
         tags = {"hazy.state": record.state, "hazy.error": record.error, "hazy.stopped": record.stopped,
-                "hazy.objections": "; ".join(record.objections)}  # fmt: skip
+                "hazy.objections": "; ".join(record.objections), "hazy.confirms": record.confirms and "yes"}  # fmt: skip
         child = run.child_run(
             candidate, f"trial {record.index}", parent=study, tags={k: v for k, v in tags.items() if v}
         )

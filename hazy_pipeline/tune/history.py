@@ -13,8 +13,8 @@ from upath import UPath
 
 from hazy_pipeline.run_store import folder_name
 from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.tune.choice import best_of
 from hazy_pipeline.tune.trial import TrialRecord
-from hazy_pipeline.tune.worker import best_of
 
 MOST_RUNS = 50  # that are read
 MOST_KNOWN = 30  # trials of a candidate that its next study is told
@@ -74,7 +74,7 @@ class History:
             past.limit - record.rungs[min(record.rungs)].score
             for past in self.pasts
             for record in past.of(candidate)
-            if record.rungs and not record.objections
+            if record.rungs and not record.objections and not record.confirms
         ]
 
     def first(self, candidate: str) -> tuple[Hyperparameters, ...]:
@@ -157,7 +157,8 @@ def _past(given: dict[str, Any]) -> Past:
 
 def _low(found: Sequence[TrialRecord]) -> float | None:
     """The best score on the lowest rung that the privacy gate would let pass; None where there is none."""
-    return max((r.rungs[min(r.rungs)].score for r in found if r.rungs and not r.objections), default=None)
+    return max((r.rungs[min(r.rungs)].score for r in found if r.rungs and not r.objections and not r.confirms),
+               default=None)  # fmt: skip
 
 
 def _words(candidate: str) -> str:

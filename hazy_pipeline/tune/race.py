@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from hazy_pipeline.tune.choice import best_on, spread_of
 from hazy_pipeline.tune.trial import TrialRecord
 
 HORIZON = 10  # how many more trials are imagined of a family that counts its rows, ...
 EPOCH_COST = 0.5  # ... and the fewer of one that trains by epochs: an epoch costs as much as so many of these trials
-PRIOR_SPREAD, PRIOR_WEIGHT = 0.04, 2  # standard deviation of a family's scores before any is known, and its weight
 MOST_OBJECTIONS = 5  # trials that the privacy gate would all hold back, where another family has some that pass
 MOST_FAILURES = 3  # trials that could not be fitted, and none that could: the family is left
 
@@ -23,7 +23,7 @@ class Standing:
     """How a family stands: its best score on each rung, without those that the privacy gate objects to if others are there."""
 
     candidate: str
-    n: int  # trials with a score
+    n: int  # configurations with a score
     best: Mapping[int, float]  # by step
     spread: float
     failures: int
@@ -42,13 +42,13 @@ def standing(candidate: str, records: Sequence[TrialRecord]) -> Standing:
     accepted = [record for record in scored if not record.objections]
     counted = accepted or scored
     steps = sorted({step for record in counted for step in record.rungs})
-    best = {step: max(r.rungs[step].score for r in counted if step in r.rungs) for step in steps}
+    best = {step: best_on(counted, step) for step in steps}
     # the lowest rung is the one that every trial was on: higher ones hold the better half alone
-    low = [record.rungs[min(record.rungs)].score for record in scored]
+    low = [record.rungs[min(record.rungs)].score for record in scored if not record.confirms]
     failures = sum(record.state == "fail" for record in records)
     costs = [1.0 + EPOCH_COST * float(record.hyperparameters.get("epochs", 0)) for record in scored]
     cost = sum(costs) / len(costs) if costs else 1.0
-    return Standing(candidate, len(scored), best, _spread(low), failures, bool(scored) and not accepted, cost)
+    return Standing(candidate, len(low), best, spread_of(low), failures, bool(scored) and not accepted, cost)
 
 
 def leader(standings: Sequence[Standing]) -> Standing | None:
@@ -100,14 +100,6 @@ def next_family(standings: Sequence[Standing]) -> str | None:
     if first is None:
         return None
     return max(standings, key=lambda one: potential(one, first)).candidate
-
-
-def _spread(scores: Sequence[float]) -> float:
-    """Standard deviation, the prior counted as `PRIOR_WEIGHT` more degrees of freedom."""
-    mean = sum(scores) / len(scores) if scores else 0.0
-    squares = sum((score - mean) ** 2 for score in scores)
-    freedom = PRIOR_WEIGHT + max(len(scores) - 1, 0)
-    return float(((PRIOR_WEIGHT * PRIOR_SPREAD**2 + squares) / freedom) ** 0.5)
 
 
 def _expected_best(n: int) -> float:

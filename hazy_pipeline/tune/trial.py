@@ -54,6 +54,7 @@ class TrialRecord:
     objections: tuple[str, ...] = ()  # why the privacy gate would hold this configuration back
     error: str | None = None  # why this configuration could not be fitted
     stopped: str | None = None  # why it was not fitted on more rows
+    confirms: bool = False  # a configuration that was the best so far, fitted once more on all rows
 
     @property
     def step(self) -> int:
@@ -101,9 +102,10 @@ WhyStop = Callable[[TrialRecord], str | None]  # asked between rungs: why the tr
 
 
 def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparameters | None, why_stop: WhyStop,
-              must_end: Callable[[int], float]) -> TrialRecord:  # fmt: skip
+              must_end: Callable[[int], float], confirms: bool = False) -> TrialRecord:  # fmt: skip
     """Make a claimed trial of the configuration `wanted`, or of one that the sampler suggests.
 
+    `confirms`: on all rows at once, for the lower rungs have been climbed before.
     `must_end(part)` (seconds since 1970): a training by epochs ends then, whatever it has reached.
     A configuration that cannot be fitted (HazyError) is a failed trial; any other error fails the trial and is raised.
     """
@@ -112,7 +114,7 @@ def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparamete
     trial = study.ask()
     trial.set_user_attr(WORKER, claim.worker)
     trial.set_user_attr(SLOT, claim.slot)
-    record = TrialRecord(claim.slot, claim.index, claim.candidate, "complete", {}, 0.0)
+    record = TrialRecord(claim.slot, claim.index, claim.candidate, "complete", {}, 0.0, confirms=confirms)
     try:
         record = replace(record, hyperparameters=search.spaces[claim.candidate].suggest(trial))
         record = _climb(search, record, trial, data, why_stop, must_end)
@@ -139,7 +141,7 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
 
 def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_stop: WhyStop,
            must_end: Callable[[int], float]) -> TrialRecord:  # fmt: skip
-    for part in search.rungs:
+    for part in search.rungs[-1:] if record.confirms else search.rungs:
         step, began = step_of(part), time.perf_counter()
         try:
             with PeakMemory() as memory:

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from hazy_pipeline.errors import DataError
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.synthesizers import synthesizer_class
+from hazy_pipeline.tune.choice import best_of, to_confirm
 from hazy_pipeline.tune.ledger import Claim, Ledger
 from hazy_pipeline.tune.memory import resident
 from hazy_pipeline.tune.race import Standing, leader, next_family, standing, why_out
@@ -39,13 +40,6 @@ def records(search: Search, candidate: str) -> list[TrialRecord]:
 def standings(search: Search) -> list[Standing]:
     """How the candidates stand, in the order of the configuration."""
     return [standing(candidate, records(search, candidate)) for candidate in search.spaces]
-
-
-def best_of(found: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The best trial that the privacy gate would let pass, else the best of all, of those on most rows; the earlier of
-    two equals. None where none has a score."""
-    scored = [record for record in found if record.score is not None]
-    return max(scored, key=lambda r: (not r.objections, r.step, r.score or 0.0, -r.slot), default=None)
 
 
 def best_record(search: Search, candidate: str) -> TrialRecord | None:
@@ -116,8 +110,9 @@ class Worker:
         def why_stop(record: TrialRecord) -> str | None:
             return QUICK if quick else self._why_stop(record, now + allowed)
 
-        wanted = self._wanted(allowed, quick)
-        record = run_trial(self._search, claim, self._data, wanted=wanted, why_stop=why_stop, must_end=must_end)
+        wanted, confirms = self._wanted(allowed, quick)
+        record = run_trial(self._search, claim, self._data, wanted=wanted, confirms=confirms, why_stop=why_stop,
+                           must_end=must_end)  # fmt: skip
         self._ledger.finish(claim, record.score)
         self._on_trial(record)
         return record
@@ -133,17 +128,24 @@ class Worker:
                 return made, reason
             made += 1
 
-    def _wanted(self, allowed: float, quick: bool) -> Hyperparameters | None:
-        """The configuration to try next: the best so far where only time kept it from more rows, and there is time now;
-        then those that are to be tried first; None: what the sampler suggests."""
+    def _wanted(self, allowed: float, quick: bool) -> tuple[Hyperparameters | None, bool]:
+        """The configuration to try next, and whether it was fitted on all rows before and is to be confirmed.
+
+        The best so far where only time kept it from more rows, and there is time now; then those that are to be tried
+        first; then the best so far again, once in a while; None: what the sampler suggests.
+        """
         mine = records(self._search, self._candidate)
         best = best_of(mine)
         if best is not None and not quick and best.stopped in (QUICK, NO_TIME) and 4 * best.seconds < allowed:
-            return best.hyperparameters
+            return best.hyperparameters, False
         if quick and mine:
-            return None  # beside the earlier winner: what the sampler suggests, knowing all earlier scores
+            return None, False  # beside the earlier winner: what the sampler suggests, knowing all earlier scores
         tried = [record.hyperparameters for record in mine]
-        return next((one for one in self._search.queue(self._candidate) if one not in tried), None)
+        wanted = next((one for one in self._search.queue(self._candidate) if one not in tried), None)
+        if wanted is not None or quick:
+            return wanted, False
+        again = to_confirm(mine, step_of(self._search.rungs[-1]))
+        return again, again is not None
 
     def _why_stop(self, record: TrialRecord, must_end: float) -> str | None:
         """Why a trial must not be fitted on three times as many rows."""

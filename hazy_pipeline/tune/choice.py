@@ -1,0 +1,103 @@
+"""Which configuration is best, where scores are noisy: the best of many was lucky too.
+
+A configuration's score is believed as far as configurations differ by more than one and the same configuration does when
+it is fitted and sampled again (empirical Bayes: Efron and Morris 1975). The best so far is therefore fitted again with
+other seeds, as in the intensification of Hutter, Hoos and Leyton-Brown 2011; where its luck does not last, the next best
+takes its place and is fitted again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.tune.trial import Rung, TrialRecord
+
+PRIOR_SPREAD, PRIOR_WEIGHT = 0.04, 2  # standard deviation of a family's scores before any is known, and its weight
+ERROR_WEIGHT = 2  # of the scores' own standard errors beside what repetitions differ by
+CONFIRM_FROM = 4  # configurations on all rows from which on the best is fitted again
+CONFIRM_EVERY = 2  # ... once for so many
+MOST_FITS = 8  # of one configuration
+
+Key = tuple[tuple[str, object], ...]
+
+
+def spread_of(scores: Sequence[float]) -> float:
+    """Standard deviation, the prior counted as `PRIOR_WEIGHT` more degrees of freedom."""
+    mean = sum(scores) / len(scores) if scores else 0.0
+    squares = sum((score - mean) ** 2 for score in scores)
+    freedom = PRIOR_WEIGHT + max(len(scores) - 1, 0)
+    return float(((PRIOR_WEIGHT * PRIOR_SPREAD**2 + squares) / freedom) ** 0.5)
+
+
+def best_on(found: Sequence[TrialRecord], step: int) -> float:
+    """The score on a rung of the configuration that is believed to be best there; at least one must have reached it."""
+    fits = _by_configuration([record for record in found if step in record.rungs])
+    return _mean(fits[_most_believed(fits, step)], step)
+
+
+def best_of(found: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The configuration that is believed to be best, of those that the privacy gate would let pass, else of all, and of
+    those on most rows; the earlier of two equals. None where none has a score.
+
+    Scores and metrics are the means of all its fits on these rows.
+    """
+    scored = [record for record in found if record.score is not None]
+    if not scored:
+        return None
+    accepted, step = max((not record.objections, record.step) for record in scored)
+    fits = _by_configuration([r for r in scored if r.step == step and (not r.objections) == accepted])
+    return _merged(fits[_most_believed(fits, step)], step)
+
+
+def to_confirm(found: Sequence[TrialRecord], step: int) -> Hyperparameters | None:
+    """The configuration that should be fitted again on the rung `step`, that of all rows; None: try a new one."""
+    fits = _by_configuration([record for record in found if step in record.rungs and not record.objections])
+    repeated = sum(len(records) - 1 for records in fits.values())
+    if len(fits) < CONFIRM_FROM or (repeated + 1) * CONFIRM_EVERY > len(fits):
+        return None
+    best = fits[_most_believed(fits, step)]
+    return best[0].hyperparameters if len(best) < MOST_FITS else None
+
+
+def _by_configuration(found: Sequence[TrialRecord]) -> dict[Key, list[TrialRecord]]:
+    fits: dict[Key, list[TrialRecord]] = {}
+    for record in sorted(found, key=lambda r: r.slot):
+        fits.setdefault(tuple(sorted(record.hyperparameters.items())), []).append(record)
+    return fits
+
+
+def _most_believed(fits: Mapping[Key, list[TrialRecord]], step: int) -> Key:
+    """The configuration with the highest expected score, given all scores; the first of equals."""
+    means = {key: _mean(records, step) for key, records in fits.items()}
+    centre = sum(means.values()) / len(means)
+    noise = _noise(fits, means, step)
+    between = max(spread_of(list(means.values())) ** 2 - noise, 1e-12)
+
+    def believed(key: Key) -> float:
+        return centre + (means[key] - centre) * between / (between + noise / len(fits[key]))
+
+    return max(fits, key=believed)  # the first of equals, and they are in the order in which they were tried
+
+
+def _noise(fits: Mapping[Key, list[TrialRecord]], means: Mapping[Key, float], step: int) -> float:
+    """Variance of one configuration's scores."""
+    errors = [record.rungs[step].error for records in fits.values() for record in records]
+    squares = sum((r.rungs[step].score - means[key]) ** 2 for key, records in fits.items() for r in records)
+    freedom = sum(len(records) - 1 for records in fits.values())
+    own = sum(error**2 for error in errors) / len(errors)
+    return (ERROR_WEIGHT * own + squares) / (ERROR_WEIGHT + freedom)
+
+
+def _mean(records: Sequence[TrialRecord], step: int) -> float:
+    return sum(record.rungs[step].score for record in records) / len(records)
+
+
+def _merged(records: Sequence[TrialRecord], step: int) -> TrialRecord:
+    first, n = records[0], len(records)
+    if n == 1:
+        return first
+    rung = first.rungs[step]
+    mean = Rung(rung.rows, _mean(records, step), rung.error / n**0.5, rung.seconds, rung.bytes)
+    names = set(first.metrics).intersection(*(record.metrics for record in records))
+    metrics = {name: sum(r.metrics[name] for r in records) / n for name in first.metrics if name in names}
+    return replace(first, rungs={**first.rungs, step: mean}, metrics=metrics)

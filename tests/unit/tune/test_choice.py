@@ -1,0 +1,86 @@
+"""Which configuration is believed to be best, and which one is fitted again."""
+
+import numpy as np
+import pytest
+
+from hazy_pipeline.tune.choice import MOST_FITS, best_of, best_on, spread_of, to_confirm
+from hazy_pipeline.tune.trial import Rung, TrialRecord
+
+NOISE = 0.01
+
+
+def fits(*scores: float, of: int, slot: int = 0, error: float = NOISE, step: int = 9) -> list[TrialRecord]:
+    """A configuration fitted as often as there are scores."""
+    return [
+        TrialRecord(slot + i, slot + i, "a", "complete", {"n": of}, 1.0, {step: Rung(900, score, error, 1.0, 1)},
+                    metrics={"pairs": score}, confirms=i > 0)
+        for i, score in enumerate(scores)
+    ]  # fmt: skip
+
+
+def test_without_noise_the_highest_score_is_the_best() -> None:
+    found = [*fits(0.90, of=0, error=0), *fits(0.93, of=1, slot=1, error=0), *fits(0.91, of=2, slot=2, error=0)]
+    assert best_of(found).hyperparameters == {"n": 1}
+    assert best_of(found).score == best_on(found, 9) == 0.93
+    assert best_of(fits(0.9, of=0)[:0]) is None
+
+
+def test_the_earlier_of_two_equals() -> None:
+    assert best_of([*fits(0.9, of=7, slot=3), *fits(0.9, of=8, slot=1)]).hyperparameters == {"n": 8}
+
+
+def test_what_held_several_times_is_believed_more_than_what_was_lucky_once() -> None:
+    rest = [record for i in range(20) for record in fits(0.90 + 0.001 * (i % 5), of=i, slot=i, error=0.03)]
+    steady = fits(0.940, 0.940, 0.940, 0.940, of=50, slot=50, error=0.03)
+    lucky = fits(0.945, of=60, slot=60, error=0.03)
+    assert best_of([*rest, *steady, *lucky]).hyperparameters == {"n": 50}
+    lucky_again = fits(0.945, 0.945, 0.945, 0.945, of=60, slot=60, error=0.03)
+    assert best_of([*rest, *steady, *lucky_again]).hyperparameters == {"n": 60}
+
+
+def test_of_several_fits_the_mean_counts() -> None:
+    best = best_of(fits(0.95, 0.91, of=1))
+    assert best.score == pytest.approx(0.93)
+    assert best.metrics == {"pairs": pytest.approx(0.93)}
+    assert best.rungs[9].error == pytest.approx(NOISE / 2**0.5)
+
+
+def test_most_rows_first_and_none_that_the_privacy_gate_objects_to() -> None:
+    low = fits(0.99, of=1, step=3)
+    objected = [TrialRecord(5, 5, "a", "complete", {"n": 5}, 1.0, {9: Rung(900, 0.99, 0.0, 1.0, 1)}, objections=("x",))]
+    assert best_of([*low, *fits(0.8, of=2, slot=2), *objected]).hyperparameters == {"n": 2}
+    assert best_of(objected).hyperparameters == {"n": 5}
+
+
+def test_the_best_is_fitted_again_now_and_then_but_not_for_ever() -> None:
+    few = [record for i in range(3) for record in fits(0.9 + 0.01 * i, of=i, slot=i)]
+    assert to_confirm(few, 9) is None
+    found = [record for i in range(4) for record in fits(0.9 + 0.01 * i, of=i, slot=i)]
+    assert to_confirm(found, 9) == {"n": 3}
+    assert to_confirm(found, 3) is None  # nothing was on that rung
+    assert to_confirm([*found, *fits(0.93, 0.93, of=3, slot=9)], 9) is None  # two for four
+    many = [record for i in range(30) for record in fits(0.9, of=i, slot=i)]
+    assert to_confirm([*many, *fits(*[0.95] * MOST_FITS, of=99, slot=99)], 9) is None
+
+
+def test_choosing_this_way_finds_better_configurations_than_the_highest_score() -> None:
+    """Many configurations, true scores spread by 0.01, noise of 0.015: the same number of fits either way."""
+    rng = np.random.default_rng(0)
+    by_highest, by_belief = [], []
+    for _ in range(100):
+        true = 0.9 + 0.01 * rng.standard_normal(80)
+        by_highest.append(true[np.argmax(true + 0.015 * rng.standard_normal(80))])
+        found: list[TrialRecord] = []
+        new = 0
+        for slot in range(80):
+            again = to_confirm(found, 9)
+            of = new if again is None else int(again["n"])
+            new += again is None
+            found += fits(true[of] + 0.015 * rng.standard_normal(), of=of, slot=slot, error=0.015)
+        by_belief.append(true[int(best_of(found).hyperparameters["n"])])
+    assert np.mean(by_belief) > np.mean(by_highest) + 0.001
+
+
+def test_spread_begins_with_what_was_expected() -> None:
+    assert spread_of([]) == spread_of([0.5]) == pytest.approx(0.04)
+    assert spread_of([0.9] * 50) < 0.01
