@@ -18,10 +18,13 @@ MIN_GAIN = 4.0  # nats over all rows that a longer context must win
 
 
 class Search:
-    """Greedy lengthening of each node's context, judged by the likelihood of rows left out of the count."""
+    """Greedy lengthening of each node's context, judged by the likelihood of rows left out of the count.
 
-    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
-        self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
+    `lifting`: whether shorter contexts are lifted, which is dear; without it orders compare as well.
+    """
+
+    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int, lifting: bool = True) -> None:
+        self.rows, self.max_parents, self.min_rows, self.lifting = rows, max_parents, min_rows, lifting
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
         self._found: dict[tuple[int, ...], tuple[list[Family], float]] = {}
 
@@ -53,7 +56,8 @@ class Search:
         hierarchy = self.rows.hierarchies[column]
         own = [(column, level - 1)] if level else []
         group, n_groups = self.rows.context(own)
-        belief = Belief.start(group, n_groups, self.rows.digit(column, level), hierarchy.n_digits[level], self.min_rows)
+        belief = Belief.start(group, n_groups, self.rows.digit(column, level), hierarchy.n_digits[level], self.min_rows,
+                             lifting=self.lifting)  # fmt: skip
         score = belief.score
         steps: list[Step] = []
         read: dict[int, int] = {}
