@@ -52,6 +52,12 @@ TARGETS = (
         at_most=True,
     ),
     Target(
+        "Bayesian network: fit / pgmpy's given text labels",
+        ratio(BN, "pgmpy", "fit", "fit_labels"),
+        (None,) * 3,
+        at_most=True,
+    ),
+    Target(
         "Bayesian network: fit of a tree / pgmpy's",
         ratio(BN, "pgmpy", "fit_chow_liu", "fit"),
         (None,) * 3,
