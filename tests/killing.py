@@ -48,9 +48,7 @@ class Crew:
         self.processes[member].start()
 
     def start_all(self) -> None:
-        open_ledger(self.search)
-        for candidate in self.search.spaces:
-            open_study(self.search, candidate)
+        """Nobody has prepared anything: the first of them makes the studies, and a database's tables."""
         for member in self.members:
             self.start(member)
 
@@ -86,7 +84,9 @@ class Crew:
     def end(self) -> None:
         """Wait until all have ended, well."""
         self.wait(lambda: not self.alive())
-        assert {member: process.exitcode for member, process in self.processes.items()} == dict.fromkeys(self.members, 0)
+        assert {member: process.exitcode for member, process in self.processes.items()} == dict.fromkeys(
+            self.members, 0
+        )
 
     def close(self) -> None:
         for process in self.processes.values():

@@ -15,7 +15,15 @@ import psycopg
 import pymysql
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    PendingRollbackError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from hazy_pipeline.connectors.secrets import Secrets, fill_placeholders
 from hazy_pipeline.errors import ConfigurationError, HazyError, SourceError
@@ -215,8 +223,8 @@ class Database:
 
 def is_passing(error: Exception) -> bool:
     """Whether the same may work a little later: the server was out of reach, starting, stopping or busy."""
-    if isinstance(error, FOREIGN) and getattr(error, "connection_invalidated", False):
-        return True
+    if isinstance(error, PendingRollbackError) or getattr(error, "connection_invalidated", False):
+        return True  # the connection broke off, a moment ago or now
     return isinstance(error, OperationalError | InterfaceError) and not _LASTING.search(str(error.orig))
 
 

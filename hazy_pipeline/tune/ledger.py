@@ -45,7 +45,7 @@ class Ledger:
             began = time.time()
             self._study.set_user_attr(_BEGAN, began)
         pauses = sum(seconds for name, seconds in kept.items() if name.startswith(_PAUSE))
-        return float(began) + pauses + self._search.seconds
+        return float(began + pauses + self._search.seconds)
 
     def wake(self) -> None:
         """Called when a worker starts: the clock stood still while no worker was alive."""

@@ -29,7 +29,7 @@ class Search:
     seed: int
     trials: int  # of all candidates together
     seconds: float  # from the first worker's start on; when they are over, no trial is begun and no rung climbed
-    storage: str | Path = field(repr=False)  # see `tune.storage`: a URL, with its password, or the path of a journal file
+    storage: str | Path = field(repr=False)  # a URL, with its password, or a journal's path: see `tune.storage`
     key: str  # of the run: names its studies in a storage that runs share
     min_rows: int
     text: str
@@ -95,12 +95,11 @@ def _study(storage: BaseStorage, name: str, pruner: optuna.pruners.BasePruner | 
     try:  # first, for to create it where it is there would be a failed write each time
         return optuna.load_study(storage=storage, study_name=name, pruner=pruner)
     except KeyError:
-        return optuna.create_study(storage=storage, study_name=name, pruner=pruner, direction="maximize", load_if_exists=True)
+        return optuna.create_study(storage=storage, study_name=name, pruner=pruner, direction="maximize",
+                                   load_if_exists=True)  # fmt: skip
 
 
-def _told(
-    space: SearchSpace, hyperparameters: Hyperparameters, score: float, number: int
-) -> optuna.trial.FrozenTrial:
+def _told(space: SearchSpace, hyperparameters: Hyperparameters, score: float, number: int) -> optuna.trial.FrozenTrial:
     """A finished trial with the distributions that `space` would have drawn it from."""
     fixed = optuna.trial.FixedTrial(dict(hyperparameters))
     space.suggest(fixed)

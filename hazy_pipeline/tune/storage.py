@@ -168,9 +168,7 @@ class _Patient(_CachedStorage):
             self.set_trial_state_values(twin._trial_id, TrialState.FAIL)
         return own._trial_id
 
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         attempts, change = 0, super().set_trial_state_values
 
         def attempt() -> bool:
@@ -185,8 +183,9 @@ class _Patient(_CachedStorage):
 
         return self._patiently(attempt)
 
-    def _patiently(self, call: Callable[[], _T], seconds: float = PATIENCE) -> _T:
+    def _patiently(self, call: Callable[[], _T], seconds: float | None = None) -> _T:
         began, pause = time.monotonic(), 0.1
+        seconds = PATIENCE if seconds is None else seconds
         while True:
             try:
                 return call()
@@ -199,7 +198,9 @@ class _Patient(_CachedStorage):
             if not is_passing(problem):
                 raise ServiceError(words)
             if waited > seconds:
-                raise ServiceError(f"{words}; waited {waited:.0f} s. A task that is run again goes on where this one stopped")
+                raise ServiceError(
+                    f"{words}; waited {waited:.0f} s. A task that is run again goes on where this one stopped"
+                )
             if pause < 0.2:
                 _logger.warning("%s; waiting for up to %.0f s", words, seconds)
             time.sleep(pause)

@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -150,10 +151,9 @@ def settled(study: Study, trial: FrozenTrial) -> TrialRecord | None:
 def _end(study: Study, number: int, record: TrialRecord | None) -> None:
     """Tell a trial's outcome, unless that was done before."""
     state = TrialState.FAIL if record is None else _STATES[record.state]
-    try:
-        study.tell(number, record.score if record and record.state == "complete" else None, state, skip_if_finished=True)
-    except UpdateFinishedTrialError:
-        pass
+    score = record.score if record and record.state == "complete" else None
+    with suppress(UpdateFinishedTrialError):
+        study.tell(number, score, state, skip_if_finished=True)
 
 
 def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_stop: WhyStop,

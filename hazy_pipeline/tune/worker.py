@@ -127,7 +127,8 @@ class Worker:
         def why_stop(record: TrialRecord) -> str | None:
             return QUICK if quick else self._why_stop(record, now + allowed)
 
-        with Pulse(lambda: self._ledger.beat(claim), self._search.beat, open_storage(self._search.storage).remove_session):
+        storage = open_storage(self._search.storage)
+        with Pulse(lambda: self._ledger.beat(claim), self._search.beat, storage.remove_session):
             wanted = self._wanted(allowed, quick)
             record = run_trial(self._search, claim, self._data, wanted=wanted, why_stop=why_stop, must_end=must_end)
             return record if self._enter(claim, record) else None
