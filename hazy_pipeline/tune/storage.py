@@ -233,6 +233,7 @@ def _connect(database: Database, url: str) -> RDBStorage:
         # a server that vanished without a word is noticed within a minute
         keepalives_idle=30, keepalives_interval=10, keepalives_count=3, tcp_user_timeout=60_000,
         application_name="hazy_pipeline studies",
+        prepare_threshold=None,  # a pooler between us and the server may know nothing of prepared statements
     )  # fmt: skip
     with database.exclusive(VARIABLE):
         return _open(url, connect_args=arguments, pool_size=1, max_overflow=3)

@@ -62,7 +62,7 @@ def postgres() -> Iterator[Server]:
               "--locale=C.UTF-8", "--no-sync", f"--pwfile={secret}"])  # fmt: skip
         command = [*as_user, programs["postgres"], "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1",
                    "-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "timezone=Asia/Kolkata"]  # fmt: skip
-        with _serving(command, folder / "log", lambda: _postgres_ready(port)) as process:
+        with _serving(command, folder / "log", lambda: _postgres_ready(port), signal.SIGINT) as process:
             with psycopg.connect(Server("postgresql", port).url("postgres"), autocommit=True) as connection:
                 connection.execute("CREATE DATABASE hazy")
             yield Server("postgresql", port, process=process)
@@ -145,8 +145,8 @@ class Process:
                 pytest.fail(f"{self._command[0]} did not come up:\n{self._log.read_text(errors='replace')[-3000:]}")
             time.sleep(0.1)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """SIGQUIT is PostgreSQL's immediate shutdown, as after a crash: every connection breaks off, nothing is tidied up."""
+    def stop(self, number: signal.Signals) -> None:
+        """Of PostgreSQL's shutdowns, SIGTERM waits for the clients, SIGINT ends them, and SIGQUIT is as after a crash."""
         self._server.send_signal(number)
         try:
             self._server.wait(10)
@@ -156,13 +156,14 @@ class Process:
 
 
 @contextmanager
-def _serving(command: list[str], log: Path, is_ready: Callable[[], bool]) -> Iterator[Process]:
+def _serving(command: list[str], log: Path, is_ready: Callable[[], bool],
+             ended_by: signal.Signals = signal.SIGTERM) -> Iterator[Process]:  # fmt: skip
     process = Process(command, log, is_ready)
     try:
         process.start()
         yield process
     finally:
-        process.stop()
+        process.stop(ended_by)
 
 
 def _postgres_ready(port: int) -> bool:
