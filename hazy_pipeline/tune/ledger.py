@@ -7,6 +7,7 @@ does not count, whatever became of it, so that the number of finished trials is 
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -14,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hazy_pipeline.tune.search import Search, open_ledger
 
-WORKER, CANDIDATE, _ALIVE = "hazy:worker", "hazy:candidate", "hazy:alive"
+WORKER, CANDIDATE = "hazy:worker", "hazy:candidate"
+_ALIVE = "hazy:alive"  # time of the last sign of life, seconds since 1970; negative where it was the last one of all
 _BEGAN, _PAUSE = "hazy:began", "hazy:pause/"
 _VOID = TrialState.FAIL  # beyond the number asked for, or released
 _BEATS = 6  # signs of life that may fail to come before a worker is taken for dead
@@ -49,7 +51,7 @@ class Ledger:
 
     def wake(self) -> None:
         """Called when a worker starts: the clock stood still while no worker was alive."""
-        last = max((trial.user_attrs[_ALIVE] for trial in self._trials()), default=None)
+        last = max((abs(trial.user_attrs[_ALIVE]) for trial in self._trials()), default=None)
         if last is not None and (away := time.time() - last) > self._patience:
             self._study.set_user_attr(f"{_PAUSE}{last}", away)  # by its beginning: noted once, however many start now
 
@@ -86,12 +88,19 @@ class Ledger:
             return False
         return True
 
+    def let_go(self, claim: Claim) -> None:
+        """Said by a worker that ends with an error: others need not wait until it is taken for dead."""
+        with suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_user_attr(self._trial(claim)._trial_id, _ALIVE, -time.time())
+
     def is_forsaken(self, claim: Claim) -> bool:
         """Whether the worker of a claim is dead, as far as can be known: it has given no sign of life for long.
 
         Also not while this one looked on: after a time without storage all signs are old, and the next ones new.
         """
         alive, now = self._trial(claim).user_attrs[_ALIVE], time.monotonic()
+        if alive < 0:
+            return True
         before, since = self._seen.get(claim.slot, (None, now))
         if alive != before:
             since = now

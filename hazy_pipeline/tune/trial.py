@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from hazy_pipeline.errors import HazyError
+from hazy_pipeline.errors import HazyError, ServiceError
 from hazy_pipeline.evaluate import evaluate, privacy_gate
 from hazy_pipeline.evaluate.result import Evaluation
 from hazy_pipeline.search_spaces import Hyperparameters
@@ -107,7 +107,8 @@ def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparamete
     """Make a claimed trial of the configuration `wanted`, or of one that the sampler suggests.
 
     `must_end(part)` (seconds since 1970): a training by epochs ends then, whatever it has reached.
-    A configuration that cannot be fitted (HazyError) is a failed trial; any other error fails the trial and is raised.
+    A configuration that cannot be fitted (HazyError) is a failed trial; any other error fails the trial and is raised, as
+    is ServiceError of the storage.
     """
     study = open_study(search, claim.candidate)
     study.sampler = _sampler(search, claim, wanted)
@@ -118,11 +119,15 @@ def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparamete
     try:
         record = replace(record, hyperparameters=search.spaces[claim.candidate].suggest(trial))
         record = _climb(search, record, trial, data, why_stop, must_end)
+    except (
+        ServiceError,
+        UpdateFinishedTrialError,
+    ):  # the storage is away, or others ended the trial: nothing can be told
+        raise
     except HazyError as error:  # this configuration cannot be fitted to this data; the next one may
         record = replace(record, state="fail", error=str(error))
-    except BaseException as error:
-        if not isinstance(error, UpdateFinishedTrialError):  # that one says it was ended by others
-            study.tell(trial, state=TrialState.FAIL)
+    except BaseException:
+        study.tell(trial, state=TrialState.FAIL)
         raise
     trial.set_constraint("privacy gate", float(len(record.objections)))  # the sampler learns to keep away
     trial.set_user_attr(RESULT, record.to_json())  # last: with it the trial is made, whatever happens next

@@ -7,10 +7,11 @@ started again is made by the others, if one of them lives to see it.
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
-from hazy_pipeline.errors import DataError
+from hazy_pipeline.errors import DataError, ServiceError
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.synthesizers import synthesizer_class
 from hazy_pipeline.tune.ledger import Claim, Ledger
@@ -128,7 +129,7 @@ class Worker:
             return QUICK if quick else self._why_stop(record, now + allowed)
 
         storage = open_storage(self._search.storage)
-        with Pulse(lambda: self._ledger.beat(claim), self._search.beat, storage.remove_session):
+        with self._in_trial(claim), Pulse(lambda: self._ledger.beat(claim), self._search.beat, storage.remove_session):
             wanted = self._wanted(allowed, quick)
             record = run_trial(self._search, claim, self._data, wanted=wanted, why_stop=why_stop, must_end=must_end)
             return record if self._enter(claim, record) else None
@@ -181,6 +182,16 @@ class Worker:
             if self._ledger.beat(claim := self._owed.pop(0)):  # else it was released meanwhile
                 return claim
         return self._ledger.claim(self._candidate, self._name)
+
+    @contextmanager
+    def _in_trial(self, claim: Claim) -> Iterator[None]:
+        try:
+            yield
+        except ServiceError:  # the storage is away
+            raise
+        except BaseException:
+            self._ledger.let_go(claim)
+            raise
 
     def _inherit(self) -> bool:
         """Release the claims of workers that died; False where no other worker has one, or nothing is won by waiting."""

@@ -49,7 +49,9 @@ def test_studies_in_a_database_and_its_password_nowhere(
     server = on_postgres.server
     monkeypatch.setenv("HAZY_STUDY_STORAGE", server.url_without_password(variable="DB_PASSWORD"))
     monkeypatch.setenv("DB_PASSWORD", server.password)
-    (tmp_path / "visits.csv").write_text("pages,paid\n" + "".join(f"{i * 7 % 23},{i * 7 % 23 > 11}\n" for i in range(200)))
+    (tmp_path / "visits.csv").write_text(
+        "pages,paid\n" + "".join(f"{i * 7 % 23},{i * 7 % 23 > 11}\n" for i in range(200))
+    )
     config = GeneratorConfig.model_validate(
         {"name": "visits", "source": {"connector": "files", "path": str(tmp_path / "visits.csv")}, "retention": {"runs": 1},
          "candidates": ["gaussian_copula"], "tuning": {"trials": 2, "seconds": 60}}
@@ -59,7 +61,9 @@ def test_studies_in_a_database_and_its_password_nowhere(
     kept = {name for (name,) in on_postgres.rows("SELECT study_name FROM studies")}
     assert {"visits/second/search", "visits/second/gaussian_copula"} <= kept
     assert not any(name.startswith("visits/first/") for name in kept)  # gone with the run's folder
-    finished = "SELECT count(*) FROM trials JOIN studies USING (study_id) WHERE study_name = 'visits/second/search' AND "
+    finished = (
+        "SELECT count(*) FROM trials JOIN studies USING (study_id) WHERE study_name = 'visits/second/search' AND "
+    )
     assert on_postgres.rows(finished + "state <> 'RUNNING'") == on_postgres.rows(finished + "state <> 'FAIL'") == [(2,)]
 
     (home / "output.txt").write_text(caplog.text + "".join(capfd.readouterr()))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hazy_pipeline.errors import ServiceError
 from hazy_pipeline.tune import trial as trial_module
 from hazy_pipeline.tune.ledger import Claim, Ledger
 from hazy_pipeline.tune.search import Search, open_ledger, open_study
@@ -57,6 +58,35 @@ def test_what_a_worker_that_is_never_started_again_left_is_made_by_others(search
     check_exact(crew)
 
 
+def test_what_a_worker_that_ends_with_an_error_left_is_made_at_once(
+    search: Search, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = replace(search, trials=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("hazy_pipeline.tune.worker.run_trial", lambda *a, **k: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            Worker(search, COPULA, data, number=1, on_trial=ignore).run()
+    before = Ledger(search).deadline()
+    assert Worker(search, COPULA, data, number=0, on_trial=ignore).run() == (2, ALL_MADE)
+    assert [r.slot for r in records(search, COPULA)] == [1, 2]
+    assert Ledger(search).deadline() == before
+
+
+def test_a_storage_that_is_away_is_no_fault_of_the_configuration(
+    search: Search, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: object) -> None:
+        raise ServiceError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("optuna.trial.Trial.report", away)
+        with pytest.raises(ServiceError):
+            Worker(search, COPULA, data, on_trial=ignore).run()
+    assert records(search, COPULA) == []
+    Worker(search, COPULA, data, on_trial=ignore).run()
+    assert [(r.slot, r.state) for r in records(search, COPULA)] == [(slot, "complete") for slot in range(5)]
+
+
 class Killed(BaseException):
     """Stands for a kill at a place that no signal hits reliably."""
 
@@ -72,9 +102,8 @@ def work_until(data: Data, monkeypatch: pytest.MonkeyPatch) -> Callable[..., lis
             return told
         with monkeypatch.context() as patched:
             patched.setattr(place, _die)
-            worker = Worker(search, COPULA, data, on_trial=told.append)
             with pytest.raises(Killed):
-                worker.run()
+                Worker(search, COPULA, data, on_trial=told.append).run()
         return told
 
     return work

@@ -30,7 +30,14 @@ ENCODED = "p%40ss%2Fw%3Ard%2541%7Bx%7D"
 )
 def test_a_url_or_the_id_of_a_connection(given, url, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIES_PASSWORD", SECRET)
-    airflow = {"conn_type": "postgres", "login": "hazy", "password": SECRET, "host": "db", "port": 5432, "schema": "optuna"}
+    airflow = {
+        "conn_type": "postgres",
+        "login": "hazy",
+        "password": SECRET,
+        "host": "db",
+        "port": 5432,
+        "schema": "optuna",
+    }
     monkeypatch.setenv("AIRFLOW_CONN_STUDIES", json.dumps(airflow))
     assert shared_storage(given, environment_secrets) == url
 
