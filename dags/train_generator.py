@@ -14,7 +14,7 @@ from hazy_airflow import CPUS, OWNER, Generator, generators, gpu_queue, perform,
 
 from hazy_pipeline import settings
 from hazy_pipeline.config import GeneratorConfig
-from hazy_pipeline.errors import SourceError
+from hazy_pipeline.errors import ServiceError, SourceError
 from hazy_pipeline.search_spaces import MEMORY, SPACES
 from hazy_pipeline.synthesizers import ACCELERATORS
 
@@ -31,6 +31,7 @@ OUTSIDE: dict[str, Any] = {  # for tasks that touch what is not ours: the source
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=15),
 }
+STORED = (ServiceError,)  # what may pass for tasks that use the studies: their database was away
 
 
 @task(task_display_name="Extract", **OUTSIDE)
@@ -52,7 +53,7 @@ def profile(file: str, **context: Any) -> Any:
 @task.branch(task_display_name="Decide")
 def decide(file: str, **context: Any) -> Any:
     """Train, or not: nothing is trained when neither the data nor the configuration changed, unless forced."""
-    outcome = perform("decide", file, context)
+    outcome = perform("decide", file, context, retried=STORED)
     print(f"{'training' if outcome['train'] else 'not training'}: {outcome['reason']}")
     context["ti"].xcom_push(key="decision", value=outcome)
     if not outcome["train"]:
@@ -63,7 +64,7 @@ def decide(file: str, **context: Any) -> Any:
 @task.branch(task_display_name="Recheck")
 def recheck(file: str, **context: Any) -> Any:
     """Try the earlier winner on the new data, beside a few others; if it still stands, no search is needed."""
-    outcome = perform("recheck", file, context)
+    outcome = perform("recheck", file, context, retried=STORED)
     print(outcome["reason"])
     decision = context["ti"].xcom_pull(task_ids="decide", key="decision")
     return "select" if outcome["stands"] else [f"{candidate}.tune" for candidate in decision["candidates"]]
@@ -72,13 +73,13 @@ def recheck(file: str, **context: Any) -> Any:
 @task(task_display_name="Tune", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
 def tune(file: str, candidate: str, cores: int, worker: int, **context: Any) -> Any:
     """One worker of this candidate's search. Killed and run again, it goes on where it stopped."""
-    return perform("tune", file, context, candidate, worker, cores=cores)
+    return perform("tune", file, context, candidate, worker, cores=cores, retried=STORED)
 
 
 @task(task_display_name="Best trial", trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
 def best(file: str, candidate: str, **context: Any) -> Any:
     """The best configuration that this candidate's search found."""
-    return perform("best", file, context, candidate)
+    return perform("best", file, context, candidate, retried=STORED)
 
 
 @task(task_display_name="Select", trigger_rule=TriggerRule.ALL_DONE)
@@ -87,7 +88,7 @@ def select(file: str, found: list[dict[str, Any] | None], **context: Any) -> Any
     decision = context["ti"].xcom_pull(task_ids="decide", key="decision")
     if not decision or not decision["train"]:
         raise AirflowSkipException("nothing is being trained")
-    return perform("select", file, context, list(found))
+    return perform("select", file, context, list(found), retried=STORED)
 
 
 @task(task_display_name="Train")
@@ -123,7 +124,7 @@ def generate(file: str, **context: Any) -> Any:
 @task(task_display_name="Clean up")
 def clean_up(file: str, **context: Any) -> Any:
     """Delete the folders of old runs and close this one's books."""
-    return perform("clean_up", file, context)
+    return perform("clean_up", file, context, retried=STORED)
 
 
 @task(task_display_name="Verdict", trigger_rule=TriggerRule.ALL_DONE)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from hazy_pipeline.tune.history import History, Past, keep, read_history, why_no
 from hazy_pipeline.tune.objective import objective
 from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
 from hazy_pipeline.tune.rungs import rungs_of, step_of
-from hazy_pipeline.tune.search import Search, open_ledger, open_study
+from hazy_pipeline.tune.search import Search, is_prepared, open_ledger, open_study
+from hazy_pipeline.tune.storage import forget, shared_storage
 from hazy_pipeline.tune.trial import Data, TrialRecord, evaluation_rows
 from hazy_pipeline.tune.worker import Worker, best_record, records
 
@@ -72,15 +74,24 @@ def search_of(run: Run) -> Search:
     """What this run's search depends on, as `prepare` left it."""
     config, kept = run.config, run.folder.read_manifest()["search"]
     spaces = config.search_spaces()
-    storage = settings.study_storage() or Path((run.folder.path / "tune" / "studies.journal").path)
     return Search(
         spaces={candidate: spaces[candidate] for candidate in kept["candidates"]}, schema=run.split("train").schema,
         target=config.target, use_case=config.use_case, seed=config.seed, trials=config.tuning.most_trials,
-        seconds=config.tuning.seconds, memory=config.tuning.memory_bytes, storage=storage, key=run.key,
+        seconds=config.tuning.seconds, memory=config.tuning.memory_bytes, storage=_storage(run), key=run.key,
         min_rows=config.privacy.min_rows, text=config.privacy.text, rungs=tuple(kept["rungs"]),
         first={name: tuple(found) for name, found in kept["first"].items()},
         known={name: tuple((given, score) for given, score in found) for name, found in kept["known"].items()},
     )  # fmt: skip
+
+
+def _storage(run: Run) -> str | Path:
+    return shared_storage(settings.study_storage(), run.secrets) or run.journal
+
+
+def forget_studies(run: Run, run_id: str) -> None:
+    """Delete the studies of an earlier run of this Generator."""
+    earlier = replace(run, run_id=run_id)
+    forget(_storage(earlier), earlier.key)
 
 
 def data_of(run: Run, search: Search) -> Data:
@@ -90,16 +101,20 @@ def data_of(run: Run, search: Search) -> Data:
 
 
 def worker_of(run: Run, candidate: str, number: int | str) -> Worker:
-    """A worker whose trials appear in MLflow."""
+    """A worker whose trials appear in MLflow. Raises DataError where this run's studies are not in the storage."""
     search = search_of(run)
-    study = run.study_run(candidate)
+    if not is_prepared(search):
+        raise DataError(
+            f"{run.key}: the studies that the step decide opened are not in the storage that this worker uses; give all "
+            "workers the same HAZY_STUDY_STORAGE (a PostgreSQL database, where they are on several machines), then clear decide"
+        )
 
     def on_trial(record: TrialRecord) -> None:
         tags = {"hazy.state": record.state, "hazy.error": record.error, "hazy.stopped": record.stopped,
                 "hazy.objections": "; ".join(record.objections), "hazy.confirms": record.confirms and "yes"}  # fmt: skip
-        child = run.child_run(
-            candidate, f"trial {record.index}", parent=study, tags={k: v for k, v in tags.items() if v}
-        )
+        # not always this worker's candidate: it announces what a dead one of another family left, too
+        child = run.child_run(record.candidate, f"trial {record.index}", parent=run.study_run(record.candidate),
+                              tags={k: v for k, v in tags.items() if v})  # fmt: skip
         cost = {
             "seconds": record.seconds,
             "rows": record.rows,

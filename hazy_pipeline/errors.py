@@ -30,4 +30,4 @@ class ModelError(HazyError):
 
 
 class ServiceError(HazyError):
-    """A service on this machine (Airflow, MLflow) cannot be started, reached or stopped."""
+    """A service (Airflow or MLflow on this machine, the database of the studies) cannot be started, reached or stopped."""

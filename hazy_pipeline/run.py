@@ -17,7 +17,7 @@ from hazy_pipeline.config import GeneratorConfig, load_config, override
 from hazy_pipeline.connectors import Secrets, environment_secrets
 from hazy_pipeline.errors import DataError
 from hazy_pipeline.registry.tracking import Tracking
-from hazy_pipeline.run_store import Json, RunFolder, digest
+from hazy_pipeline.run_store import Json, RunFolder, digest, is_local
 from hazy_pipeline.tables import Tables
 
 _LIBRARIES = ("hazy-pipeline", "numpy", "pandas", "pyarrow", "scikit-learn", "lightgbm", "torch", "pgmpy", "copulas",
@@ -105,6 +105,14 @@ class Run:
     def history_folder(self) -> UPath:
         """What this Generator's searches found, run by run; retention leaves it alone."""
         return self.folder.root / self.config.name / "searches"
+
+    @property
+    def journal(self) -> Path:
+        """The file of this run's studies where no database keeps them: in its folder, or here if that is not local."""
+        folder = self.folder.path
+        if is_local(folder):
+            return Path((folder / "tune" / "studies.journal").path)
+        return settings.home() / "studies" / f"{digest([self.key])}.journal"
 
     @property
     def checkpoints(self) -> Path:

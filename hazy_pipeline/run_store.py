@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from upath import UPath
 
@@ -28,6 +28,11 @@ def folder_name(name: str) -> str:
     """Any text as the name of one folder: percent-encoded, and never `.` or `..`."""
     quoted = quote(name, safe="")
     return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
+
+
+def name_in_folder(name: str) -> str:
+    """What `folder_name` was given to make this name."""
+    return unquote(name)
 
 
 @dataclass(frozen=True)
@@ -147,5 +152,10 @@ def folder_to_write(path: UPath) -> Iterator[Path]:
         path.fs.put(str(source) + "/", path.path, recursive=True)
 
 
+def is_local(path: UPath) -> bool:
+    """Whether it lies in this machine's file system (which several machines may share), not in an object store."""
+    return path.protocol in ("", "file", "local")
+
+
 def _local(path: UPath) -> Path | None:
-    return Path(path.path) if path.protocol in ("", "file", "local") else None
+    return Path(path.path) if is_local(path) else None

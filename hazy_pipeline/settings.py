@@ -35,7 +35,10 @@ def mlflow_page() -> str:
 
 
 def study_storage() -> str | None:
-    """`HAZY_STUDY_STORAGE`: SQLAlchemy URL of a shared Optuna storage; None keeps a journal file in the run's folder."""
+    """`HAZY_STUDY_STORAGE`: the database of the studies, a URL (`${NAME}` stands for another variable) or a connection id.
+
+    None keeps a journal file in the run's folder.
+    """
     return os.environ.get("HAZY_STUDY_STORAGE") or None
 
 

@@ -15,7 +15,7 @@ from hazy_pipeline.connectors import open_connector
 from hazy_pipeline.errors import SourceChangedError
 from hazy_pipeline.evaluate.result import Group
 from hazy_pipeline.run import Options, Run, manifest, open_run, pinned
-from hazy_pipeline.run_store import Json, folder_to_write, local_folder, remove, run_folders
+from hazy_pipeline.run_store import Json, folder_to_write, local_folder, name_in_folder, remove, run_folders
 from hazy_pipeline.watermarks import note_watermark, seen_watermark, watermark
 
 __all__ = [
@@ -327,7 +327,8 @@ def generate(run: Run) -> Json:
 
 
 def clean_up(run: Run) -> Json:
-    """Close the books of this run and delete the folders of runs that retention no longer keeps."""
+    """Close the books of this run and delete the folders and studies of runs that retention no longer keeps."""
+    from hazy_pipeline.contest import forget_studies
     from hazy_pipeline.estimate.record import record_costs
     from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, version_at
 
@@ -340,6 +341,7 @@ def clean_up(run: Run) -> Json:
     folders = [folder for folder in run_folders(run.folder.root, run.config.name) if folder.name not in kept]
     surplus = folders[: max(len(folders) - max(run.config.retention.runs - len(kept), 0), 0)]
     for folder in surplus:
+        forget_studies(run, name_in_folder(folder.name))
         remove(folder)
     close(run)
     return {"deleted_runs": len(surplus)}

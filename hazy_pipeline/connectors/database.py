@@ -15,7 +15,15 @@ import psycopg
 import pymysql
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    PendingRollbackError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from hazy_pipeline.connectors.secrets import Secrets, fill_placeholders
 from hazy_pipeline.errors import ConfigurationError, HazyError, SourceError
@@ -25,7 +33,14 @@ _DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"
 _EXTRAS = ("sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "options", "charset",
            "ssl_ca", "ssl_cert", "ssl_key")  # fmt: skip
 _CONNECT_SECONDS = 10
-_FOREIGN = (SQLAlchemyError, psycopg.Error, pymysql.Error, sqlite3.Error)
+FOREIGN = (SQLAlchemyError, psycopg.Error, pymysql.Error, sqlite3.Error)  # what talking to a database may raise
+
+# Of the errors of a connection, those that do not pass by themselves
+_LASTING = re.compile(
+    r"password|access denied|authentication|pg_hba|does not exist|unknown database|permission|denied|not a database|"
+    r"malformed|unable to open|readonly|no such (table|column)|syntax error|does not support ssl|certificate",
+    re.IGNORECASE,
+)
 
 # What the servers' own words mean for a person; the first that is found in the message is told.
 _REASONS = (
@@ -36,6 +51,7 @@ _REASONS = (
     (r"connection refused|can't connect|could not translate host|name or service not known|no route to|"
      r"failed to resolve|timed out|timeout expired|nodename nor servname|temporary failure in name|no address",
      "the server cannot be reached; check host and port, and that it is running"),
+    (r"starting up|shutting down|recovery mode", "the server is starting or stopping; try again"),
     (r"file is not a database|malformed", "the file is no SQLite database, or is damaged"),
     (r"unable to open database file", "the file cannot be opened; check the path and its permissions"),
     (r"database is locked", "another process keeps the database locked; try again when it has finished"),
@@ -142,7 +158,7 @@ class Database:
             return self._sqlite_engine(read_only)
         try:
             engine = sa.create_engine(
-                self._url, poolclass=sa.NullPool, hide_parameters=True, connect_args=self._connect_arguments()
+                self._url, poolclass=sa.NullPool, hide_parameters=True, connect_args=self.connect_arguments()
             )
         except (NoSuchModuleError, ImportError):
             engine = None
@@ -154,17 +170,30 @@ class Database:
             sa.event.listen(engine, "connect", _utc_session)
         return engine
 
-    def _connect_arguments(self) -> dict[str, Any]:
-        if self.dialect in ("postgresql", "mysql") and "connect_timeout" not in self._url.query:
-            return {"connect_timeout": _CONNECT_SECONDS}
-        return {}
+    def connect_arguments(self, **more: Any) -> dict[str, Any]:
+        """Arguments of the driver for a server, those that the URL does not give itself: a time-out, and `more`."""
+        if self.dialect not in ("postgresql", "mysql"):
+            return {}
+        wanted = {"connect_timeout": _CONNECT_SECONDS, **more}
+        return {name: value for name, value in wanted.items() if name not in self._url.query}
 
-    def _sqlite_engine(self, read_only: bool) -> sa.Engine:
-        """SQLite by path: never creates a file in order to read it, and begins its transactions itself."""
+    @contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        """One process at a time, of all that ask for this name in a PostgreSQL database; the lock falls with the process."""
+        with self._transaction(read_only=False) as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(name))))
+            yield
+
+    def sqlite_file(self) -> Path:
+        """Where a SQLite database lies; raises ConfigurationError where its URL names no file."""
         name = self._url.database
         if not name or name == ":memory:":
             raise ConfigurationError("url: a SQLite URL needs a file, as in sqlite:////path/to/file.db")
-        path = Path(name.removeprefix("file:")).expanduser().absolute()
+        return Path(name.removeprefix("file:")).expanduser().absolute()
+
+    def _sqlite_engine(self, read_only: bool) -> sa.Engine:
+        """SQLite by path: never creates a file in order to read it, and begins its transactions itself."""
+        path = self.sqlite_file()
         if read_only and not path.is_file():
             raise SourceError(f"{path}: no such SQLite file; check the path")
         if not read_only:
@@ -192,6 +221,13 @@ class Database:
         return f"{self.shown}: {type(error).__name__}: {first}"
 
 
+def is_passing(error: Exception) -> bool:
+    """Whether the same may work a little later: the server was out of reach, starting, stopping or busy."""
+    if isinstance(error, PendingRollbackError) or getattr(error, "connection_invalidated", False):
+        return True  # the connection broke off, a moment ago or now
+    return isinstance(error, OperationalError | InterfaceError) and not _LASTING.search(str(error.orig))
+
+
 def _begin(connection: Connection, *, statement: str) -> None:
     connection.exec_driver_sql(statement)
 
@@ -213,7 +249,7 @@ class _Guard:
     def __enter__(self) -> Connection:
         try:
             return self._transaction.__enter__()  # type: ignore[no-any-return]
-        except _FOREIGN as error:
+        except FOREIGN as error:
             raise_alone(SourceError(self._database.explained(error)))
 
     def __exit__(
@@ -221,9 +257,9 @@ class _Guard:
     ) -> None:
         try:
             self._transaction.__exit__(kind, error, trace)
-        except _FOREIGN as problem:  # such as a commit that is refused
+        except FOREIGN as problem:  # such as a commit that is refused
             raise_alone(SourceError(self._database.explained(problem)))
-        if isinstance(error, _FOREIGN):
+        if isinstance(error, FOREIGN):
             raise_alone(SourceError(self._database.explained(error)))
 
 

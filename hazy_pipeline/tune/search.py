@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.study import Study
 
 from hazy_pipeline.run_store import digest
 from hazy_pipeline.schema import DatasetSchema
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace, UseCase
 from hazy_pipeline.tune.rungs import step_of
+from hazy_pipeline.tune.storage import open_storage
+
+_KNOWN = "hazy:known"  # number of an earlier run's score
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Search:
     seed: int
     trials: int  # of all candidates together
     seconds: float  # from the first worker's start on; when they are over, no trial is begun and no rung climbed
-    storage: str | Path  # a SQLAlchemy URL, or the path of a journal file on one host
+    storage: str | Path = field(repr=False)  # a URL, with its password, or a journal's path: see `tune.storage`
     key: str  # of the run: names its studies in a storage that runs share
     min_rows: int
     text: str
@@ -36,6 +37,7 @@ class Search:
     memory: int | None = None  # bytes that this process may take; no rung is climbed that would need more
     first: Mapping[str, tuple[Hyperparameters, ...]] = field(default_factory=dict)  # tried first, in this order
     known: Mapping[str, tuple[tuple[Hyperparameters, float], ...]] = field(default_factory=dict)  # earlier runs' scores
+    beat: float = 10.0  # seconds between two signs of life of a worker
 
     def queue(self, candidate: str) -> tuple[Hyperparameters, ...]:
         """The configurations that a candidate tries before the sampler suggests any: what did best before, the defaults."""
@@ -54,30 +56,30 @@ def open_study(search: Search, candidate: str) -> Study:
 
     The sampler starts from those scores; they are of other rows, so nothing else reads them.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=_storage(search.storage), study_name=f"{search.key}/{candidate}", direction="maximize",
-        load_if_exists=True, pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=step_of(search.rungs[0]), reduction_factor=3),
-    )  # fmt: skip
-    if not study.get_trials(deepcopy=False):
-        for hyperparameters, score in search.known.get(candidate, ()):
-            if search.spaces[candidate].contains(hyperparameters):
-                study.add_trial(_told(search.spaces[candidate], hyperparameters, score))
+    step = step_of(search.rungs[0])
+    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=step, reduction_factor=3)
+    study = _study(open_storage(search.storage), f"{search.key}/{candidate}", pruner)
+    known = search.known.get(candidate, ())
+    told = {t.user_attrs.get(_KNOWN) for t in study.get_trials(deepcopy=False)} if known else set()
+    for number, (hyperparameters, score) in enumerate(known):
+        if number not in told and search.spaces[candidate].contains(hyperparameters):
+            study.add_trial(_told(search.spaces[candidate], hyperparameters, score, number))
     return study
 
 
 def open_ledger(search: Search) -> Study:
-    """The study whose trials are the trials of the whole search, in the order in which they were begun."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
-        storage=_storage(search.storage), study_name=f"{search.key}/search", direction="maximize", load_if_exists=True
-    )
+    """The study whose trials are the claims of the whole search, in the order in which they were made."""
+    return _study(open_storage(search.storage), _ledger_name(search))
+
+
+def is_prepared(search: Search) -> bool:
+    """Whether the storage holds this search's ledger: it does not where another storage was meant, or it was emptied."""
+    return _ledger_name(search) in optuna.get_all_study_names(open_storage(search.storage))
 
 
 def sibling_study(study: Study, name: str, pruner: optuna.pruners.BasePruner) -> Study:
     """Another study in the same storage."""
-    return optuna.create_study(storage=study._storage, study_name=f"{study.study_name}/{name}", direction="maximize",
-                               load_if_exists=True, pruner=pruner)  # fmt: skip
+    return _study(study._storage, f"{study.study_name}/{name}", pruner)
 
 
 def seed_of(*parts: Any) -> int:
@@ -85,17 +87,21 @@ def seed_of(*parts: Any) -> int:
     return int(digest(list(parts)), 16) % 2**32
 
 
-@lru_cache(maxsize=8)  # one connection, or one reading of the journal, per process
-def _storage(storage: str | Path) -> BaseStorage:
-    if isinstance(storage, Path):
-        storage.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(storage)))
-    # pool_pre_ping: a database that was restarted in the middle must not fail the next trial
-    return RDBStorage(storage, engine_kwargs={"pool_pre_ping": True})
+def _ledger_name(search: Search) -> str:
+    return f"{search.key}/search"
 
 
-def _told(space: SearchSpace, hyperparameters: Hyperparameters, score: float) -> optuna.trial.FrozenTrial:
+def _study(storage: BaseStorage, name: str, pruner: optuna.pruners.BasePruner | None = None) -> Study:
+    try:  # first, for to create it where it is there would be a failed write each time
+        return optuna.load_study(storage=storage, study_name=name, pruner=pruner)
+    except KeyError:
+        return optuna.create_study(storage=storage, study_name=name, pruner=pruner, direction="maximize",
+                                   load_if_exists=True)  # fmt: skip
+
+
+def _told(space: SearchSpace, hyperparameters: Hyperparameters, score: float, number: int) -> optuna.trial.FrozenTrial:
     """A finished trial with the distributions that `space` would have drawn it from."""
     fixed = optuna.trial.FixedTrial(dict(hyperparameters))
     space.suggest(fixed)
-    return optuna.trial.create_trial(params=fixed.params, distributions=fixed.distributions, value=score)
+    return optuna.trial.create_trial(params=fixed.params, distributions=fixed.distributions, value=score,
+                                     user_attrs={_KNOWN: number})  # fmt: skip

@@ -3,15 +3,17 @@
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import optuna
 import pyarrow as pa
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from hazy_pipeline.errors import HazyError
+from hazy_pipeline.errors import HazyError, ServiceError
 from hazy_pipeline.evaluate import evaluate, privacy_gate
 from hazy_pipeline.evaluate.result import Evaluation
 from hazy_pipeline.search_spaces import Hyperparameters
@@ -25,7 +27,7 @@ from hazy_pipeline.tune.rungs import EVALUATION_ROWS, MIN_ROWS, epochs_of, step_
 from hazy_pipeline.tune.search import Search, open_study, seed_of, sibling_study
 
 SLOT, WORKER, RESULT = "hazy:slot", "hazy:worker", "hazy:result"
-DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)  # a failed trial is done where it says why
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "fail": TrialState.FAIL}  # by a record's
 
 
 @dataclass(frozen=True)
@@ -107,36 +109,58 @@ def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparamete
 
     `confirms`: on all rows at once, for the lower rungs have been climbed before.
     `must_end(part)` (seconds since 1970): a training by epochs ends then, whatever it has reached.
-    A configuration that cannot be fitted (HazyError) is a failed trial; any other error fails the trial and is raised.
+    A configuration that cannot be fitted (HazyError) is a failed trial; any other error fails the trial and is raised, as
+    is ServiceError of the storage.
     """
     study = open_study(search, claim.candidate)
     study.sampler = _sampler(search, claim, wanted)
-    trial = study.ask()
-    trial.set_user_attr(WORKER, claim.worker)
-    trial.set_user_attr(SLOT, claim.slot)
+    # instead of `ask`, so that it is known whose it is from its first moment on
+    template = create_trial(state=TrialState.RUNNING, user_attrs={WORKER: claim.worker, SLOT: claim.slot})
+    trial = Trial(study, study._storage.create_new_trial(study._study_id, template))
     record = TrialRecord(claim.slot, claim.index, claim.candidate, "complete", {}, 0.0, confirms=confirms)
     try:
         record = replace(record, hyperparameters=search.spaces[claim.candidate].suggest(trial))
         record = _climb(search, record, trial, data, why_stop, must_end)
+    except (
+        ServiceError,
+        UpdateFinishedTrialError,
+    ):  # the storage is away, or others ended the trial: nothing can be told
+        raise
     except HazyError as error:  # this configuration cannot be fitted to this data; the next one may
         record = replace(record, state="fail", error=str(error))
     except BaseException:
         study.tell(trial, state=TrialState.FAIL)
         raise
-    trial.set_user_attr(RESULT, record.to_json())
     trial.set_constraint("privacy gate", float(len(record.objections)))  # the sampler learns to keep away
-    if record.state == "complete":
-        study.tell(trial, record.score)
-    else:
-        study.tell(trial, state=TrialState.PRUNED if record.state == "pruned" else TrialState.FAIL)
+    trial.set_user_attr(RESULT, record.to_json())  # last: with it the trial is made, whatever happens next
+    _end(study, trial.number, record)
     return record
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord | None:
     """The record of a trial that ended; None for one that runs, was killed, or stems from an earlier run."""
-    if trial.state not in DONE or RESULT not in trial.user_attrs:
+    if RESULT not in trial.user_attrs:
         return None
-    return TrialRecord.from_json(trial.user_attrs[RESULT])
+    record = TrialRecord.from_json(trial.user_attrs[RESULT])
+    # one that was failed while it still ran did not end as its record says
+    return record if trial.state == _STATES[record.state] else None
+
+
+def settled(study: Study, trial: FrozenTrial) -> TrialRecord | None:
+    """The record of a trial whose worker is gone: what has a result is ended as that says, what has none is failed."""
+    if trial.state == TrialState.RUNNING:
+        result = trial.user_attrs.get(RESULT)
+        _end(study, trial.number, TrialRecord.from_json(result) if result else None)
+        trial = study._storage.get_trial(trial._trial_id)
+    return record_of(trial)
+
+
+def _end(study: Study, number: int, record: TrialRecord | None) -> None:
+    """Tell a trial's outcome, unless that was done before."""
+    state = TrialState.FAIL if record is None else _STATES[record.state]
+    score = record.score if record and record.state == "complete" else None
+    with suppress(UpdateFinishedTrialError):
+        study.tell(number, score, state, skip_if_finished=True)
 
 
 def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_stop: WhyStop,

@@ -1,26 +1,28 @@
 """A worker of a search: makes trials of one candidate for as long as that is worth the budget.
 
 A worker that is killed and started again makes what it had claimed, then goes on: nothing is lost but the trial it was
-in, nothing is made twice, and the number of finished trials is the number asked for.
+in, nothing is made twice, and the number of finished trials is the number asked for. What one leaves that is not
+started again is made by the others, if one of them lives to see it.
 """
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
-from optuna.trial import TrialState
-
-from hazy_pipeline.errors import DataError
+from hazy_pipeline.errors import DataError, ServiceError
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.synthesizers import synthesizer_class
 from hazy_pipeline.tune.choice import best_of, to_confirm
 from hazy_pipeline.tune.ledger import Claim, Ledger
 from hazy_pipeline.tune.memory import resident
+from hazy_pipeline.tune.pulse import Pulse
 from hazy_pipeline.tune.race import Standing, leader, next_family, standing, why_out
 from hazy_pipeline.tune.rungs import PARTS, step_of
 from hazy_pipeline.tune.search import Search, open_study
-from hazy_pipeline.tune.trial import SLOT, WORKER, Data, TrialRecord, record_of, run_trial
+from hazy_pipeline.tune.storage import open_storage
+from hazy_pipeline.tune.trial import SLOT, Data, TrialRecord, record_of, run_trial, settled
 
 OnTrial = Callable[[TrialRecord], None]
 
@@ -32,9 +34,14 @@ NO_TIME = "there was no time for more rows"
 
 
 def records(search: Search, candidate: str) -> list[TrialRecord]:
-    """A candidate's finished trials, by slot."""
-    found = [record_of(trial) for trial in open_study(search, candidate).get_trials(deepcopy=False)]
-    return sorted((record for record in found if record is not None), key=lambda record: record.slot)
+    """A candidate's finished trials, by slot; none of those whose claims were released, and no slot twice."""
+    found: dict[int, TrialRecord] = {}
+    for trial in open_study(search, candidate).get_trials(deepcopy=False):
+        record = record_of(trial)
+        if record is not None:
+            found.setdefault(record.slot, record)
+    void = Ledger(search).void()
+    return [found[slot] for slot in sorted(found) if slot not in void]
 
 
 def standings(search: Search) -> list[Standing]:
@@ -73,6 +80,7 @@ class Worker:
         warm_up(candidate)
         self._ledger = Ledger(search)
         self._base = resident()  # before any trial
+        self._ledger.wake()
         self._ledger.deadline()  # the clock starts
         self._owed = self._resume()
 
@@ -80,9 +88,11 @@ class Worker:
         """Why this worker should make no more trials, in words; None where it should go on."""
         if self._owed:
             return None
+        return ALL_MADE if self._ledger.left() == 0 else self._why_leave()
+
+    def _why_leave(self) -> str | None:
+        """Why this worker should make no more trials even where there are some to make."""
         mine = records(self._search, self._candidate)
-        if self._ledger.left() == 0:
-            return ALL_MADE
         if mine and self._search.is_fixed(self._candidate):
             return NOTHING_TO_TUNE
         everyone = standings(self._search)
@@ -92,11 +102,12 @@ class Worker:
         return why_out(standing(self._candidate, mine), first, self._rows())
 
     def make_one(self, *, waiting: int = 0, quick: bool = False) -> TrialRecord | None:
-        """Make the next trial, or the one that an earlier life owes; None where others claimed all that were left.
+        """Make the next trial, or the one that an earlier life owes; None where others claimed all that were left, or
+        this worker was taken for dead meanwhile and its trial does not count.
 
         `quick`: on the lowest rung alone.
         """
-        claim = self._owed.pop(0) if self._owed else self._ledger.claim(self._candidate, self._name)
+        claim = self._next_claim()
         if claim is None:
             return None
         now, remaining = time.time(), self._remaining()
@@ -110,23 +121,27 @@ class Worker:
         def why_stop(record: TrialRecord) -> str | None:
             return QUICK if quick else self._why_stop(record, now + allowed)
 
-        wanted, confirms = self._wanted(allowed, quick)
-        record = run_trial(self._search, claim, self._data, wanted=wanted, confirms=confirms, why_stop=why_stop,
-                           must_end=must_end)  # fmt: skip
-        self._ledger.finish(claim, record.score)
-        self._on_trial(record)
-        return record
+        storage = open_storage(self._search.storage)
+        with self._in_trial(claim), Pulse(lambda: self._ledger.beat(claim), self._search.beat, storage.remove_session):
+            wanted, confirms = self._wanted(allowed, quick)
+            record = run_trial(self._search, claim, self._data, wanted=wanted, confirms=confirms,
+                               why_stop=why_stop, must_end=must_end)  # fmt: skip
+            return record if self._enter(claim, record) else None
 
     def run(self) -> tuple[int, str]:
-        """Make trials until there is a reason to end; returns how many, and the reason."""
+        """Make trials until there is a reason to end; returns how many, and the reason.
+
+        Where all are claimed it waits for those of other workers, and makes in their place what dead ones left.
+        """
         made = 0
         while True:
             reason = self.why_end()
-            if reason is None and self.make_one() is None:
-                reason = ALL_MADE
-            if reason is not None:
+            if reason is None:
+                made += self.make_one() is not None
+            elif reason != ALL_MADE or not self._inherit():
                 return made, reason
-            made += 1
+            else:
+                time.sleep(self._search.beat / 10)
 
     def _wanted(self, allowed: float, quick: bool) -> tuple[Hyperparameters | None, bool]:
         """The configuration to try next, and whether it was fitted on all rows before and is to be confirmed.
@@ -160,25 +175,49 @@ class Worker:
         return why_out(mine, leader([*others, mine]), self._rows())
 
     def _resume(self) -> list[Claim]:
-        """Fail what an earlier life of this worker left running; returns the claims whose trials are still owed."""
-        study = open_study(self._search, self._candidate)
-        made: dict[int, TrialRecord] = {}
-        for trial in study.get_trials(deepcopy=False):
-            if trial.user_attrs.get(WORKER) != self._name:
-                continue
-            record = record_of(trial)
-            if record is not None:
-                made[trial.user_attrs[SLOT]] = record
-            elif trial.state == TrialState.RUNNING:
-                study.tell(trial.number, state=TrialState.FAIL)
-        owed = []
-        for claim in self._ledger.unfinished(self._name):
-            if claim.slot in made:  # killed after the trial, before the ledger knew
-                self._ledger.finish(claim, made[claim.slot].score)
-                self._on_trial(made[claim.slot])
-            else:
-                owed.append(claim)
-        return owed
+        """Settle what an earlier life of this worker left; returns the claims whose trials are still owed."""
+        return [claim for claim in self._ledger.unfinished(self._name) if not self._settle(claim)]
+
+    def _next_claim(self) -> Claim | None:
+        while self._owed:
+            if self._ledger.beat(claim := self._owed.pop(0)):  # else it was released meanwhile
+                return claim
+        return self._ledger.claim(self._candidate, self._name)
+
+    @contextmanager
+    def _in_trial(self, claim: Claim) -> Iterator[None]:
+        try:
+            yield
+        except ServiceError:  # the storage is away
+            raise
+        except BaseException:
+            self._ledger.let_go(claim)
+            raise
+
+    def _inherit(self) -> bool:
+        """Release the claims of workers that died; False where no other worker has one, or nothing is won by waiting."""
+        others = self._ledger.others(self._name)
+        if not others or self._why_leave() is not None:
+            return False
+        for claim in others:
+            if self._ledger.is_forsaken(claim) and not self._settle(claim):
+                self._ledger.release(claim)
+        return True
+
+    def _settle(self, claim: Claim) -> bool:
+        """Enter the trial of a dead worker's claim if it had been made, else fail it; whether it had been made."""
+        study = open_study(self._search, claim.candidate)
+        left = [t for t in study.get_trials(deepcopy=False) if t.user_attrs.get(SLOT) == claim.slot]
+        made = [record for trial in left if (record := settled(study, trial)) is not None]
+        if made:
+            self._enter(claim, made[0])
+        return bool(made)
+
+    def _enter(self, claim: Claim, record: TrialRecord) -> bool:
+        """Announce a trial, then enter it in the ledger: killed in between, it is announced again. Whether it counts."""
+        if self._ledger.holds(claim):
+            self._on_trial(record)
+        return self._ledger.finish(claim, record.score)
 
     def _remaining(self) -> float:
         return max(self._ledger.deadline() - time.time(), 0.0)

@@ -1,4 +1,4 @@
-"""With the scheduler really running: the demo from a single command, news, a killed worker, a cleared task.
+"""With the scheduler really running: the demo from a single command, news, a killed worker, a cleared task, its own end.
 
 The tests build on each other's state, in this order, and count what they find when they begin.
 """
@@ -12,7 +12,7 @@ import pytest
 
 from hazy_pipeline.demo import add_day
 from hazy_pipeline.local.airflow_api import AirflowApi
-from hazy_pipeline.local.services import health
+from hazy_pipeline.local.services import health, started
 from tests.live import GENERATOR, Live, live, wait_until
 
 __all__ = ["live"]
@@ -126,6 +126,23 @@ def test_a_killed_worker_loses_nothing_and_a_cleared_task_goes_on(live: Live) ->
         api.clear(TRAIN, run_id, "register")
         wait_until(lambda: api.run_state(TRAIN, run_id) == "success", seconds=300)
         assert len(live.versions()) == versions + 1
+
+
+def test_a_killed_scheduler_loses_nothing(live: Live) -> None:
+    with live.api() as api:
+        versions = len(live.versions())
+        run_id = api.trigger(TRAIN, {"force": True, "candidates": ["gan"], "trials": 3, "seconds": 600})
+        wait_until(lambda: live.trials(run_id), seconds=180, every=0.1)  # in the middle of tuning: one trial is known
+        scheduler = next(service for service in started(live.layout) if service.name == "airflow scheduler")
+        os.kill(scheduler.pid, signal.SIGKILL)
+        wait_until(lambda: scheduler.leader() is None, seconds=10)
+    again = live.hazy("start")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "a run is on its way already" in again.stdout
+    with live.api() as api:
+        assert api.run_state(TRAIN, run_id) == "success"
+    assert live.trials(run_id) == [f"gan trial {number}" for number in range(3)]
+    assert len(live.versions()) == versions + 1
 
 
 def test_a_missing_source_turns_the_sensor_no_run(live: Live) -> None:

@@ -3,13 +3,14 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,6 +38,7 @@ class Server:
     port: int
     user: str = USER
     password: str = PASSWORD
+    process: "Process | None" = field(default=None, repr=False, compare=False)
 
     def url(self, database: str = "hazy", *, password: str | None = None) -> str:
         secret = self.password if password is None else password
@@ -60,10 +62,10 @@ def postgres() -> Iterator[Server]:
               "--locale=C.UTF-8", "--no-sync", f"--pwfile={secret}"])  # fmt: skip
         command = [*as_user, programs["postgres"], "-D", str(data), "-p", str(port), "-c", "listen_addresses=127.0.0.1",
                    "-c", f"unix_socket_directories={folder}", "-c", "fsync=off", "-c", "timezone=Asia/Kolkata"]  # fmt: skip
-        with _serving(command, folder / "log", lambda: _postgres_ready(port)):
+        with _serving(command, folder / "log", lambda: _postgres_ready(port), signal.SIGINT) as process:
             with psycopg.connect(Server("postgresql", port).url("postgres"), autocommit=True) as connection:
                 connection.execute("CREATE DATABASE hazy")
-            yield Server("postgresql", port)
+            yield Server("postgresql", port, process=process)
 
 
 @pytest.fixture(scope="session")
@@ -128,24 +130,40 @@ def _run(command: list[str]) -> None:
         pytest.fail(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
-@contextmanager
-def _serving(command: list[str], log: Path, is_ready: Callable[[], bool]) -> Iterator[None]:
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd="/")
+class Process:
+    """A server's process, which a test may end and start again."""
+
+    def __init__(self, command: list[str], log: Path, is_ready: Callable[[], bool]) -> None:
+        self._command, self._log, self._is_ready = command, log, is_ready
+
+    def start(self) -> None:
+        with self._log.open("ab") as output:
+            self._server = subprocess.Popen(self._command, stdout=output, stderr=subprocess.STDOUT, cwd="/")
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while not self._is_ready():
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{self._command[0]} did not come up:\n{self._log.read_text(errors='replace')[-3000:]}")
+            time.sleep(0.1)
+
+    def stop(self, number: signal.Signals) -> None:
+        """Of PostgreSQL's shutdowns, SIGTERM waits for the clients, SIGINT ends them, and SIGQUIT is as after a crash."""
+        self._server.send_signal(number)
         try:
-            deadline = time.monotonic() + _DEADLINE_SECONDS
-            while not is_ready():
-                if server.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(f"{command[0]} did not come up:\n{log.read_text(errors='replace')[-3000:]}")
-                time.sleep(0.1)
-            yield
-        finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            self._server.wait(10)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+
+
+@contextmanager
+def _serving(command: list[str], log: Path, is_ready: Callable[[], bool],
+             ended_by: signal.Signals = signal.SIGTERM) -> Iterator[Process]:  # fmt: skip
+    process = Process(command, log, is_ready)
+    try:
+        process.start()
+        yield process
+    finally:
+        process.stop(ended_by)
 
 
 def _postgres_ready(port: int) -> bool:

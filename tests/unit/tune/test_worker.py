@@ -1,8 +1,5 @@
 """Searches on real synthesizers: exact numbers of trials, whoever is killed; the same seed, the same trials; rungs; turns."""
 
-import multiprocessing
-import os
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -94,32 +91,6 @@ def test_the_deadline_is_one_for_all_and_counts_from_the_first_worker(both: Sear
     time.sleep(0.05)
     assert Ledger(both).deadline() == first
     assert first == pytest.approx(time.time() + 600, abs=5)
-
-
-def test_a_killed_worker_loses_its_trial_and_nothing_else(search: Search, data: Data) -> None:
-    search = replace(search, trials=8)
-    open_study(search, COPULA)
-    open_ledger(search)
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=work, args=(search, data, number)) for number in range(2)]
-    for process in workers:
-        process.start()
-    deadline = time.monotonic() + 120
-    while len(records(search, COPULA)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.kill(workers[1].pid, signal.SIGKILL)
-    for process in workers:
-        process.join(timeout=240)
-    assert workers[0].exitcode == 0
-    before = {r.slot: r for r in records(search, COPULA)}
-    assert len(before) >= 7  # all but the one that the other was in
-    work(search, data, 1)  # the retry
-    after = {r.slot: r for r in records(search, COPULA)}
-    assert sorted(after) == list(range(8))
-    assert sorted(r.index for r in after.values()) == list(range(8))
-    assert all(after[slot] == before[slot] for slot in before)
-    assert not [t for t in open_study(search, COPULA).trials if t.state.name == "RUNNING"]
-    assert not [t for t in open_ledger(search).trials if t.state.name == "RUNNING"]
 
 
 class Killed(BaseException):
