@@ -41,12 +41,8 @@ class Belief:
         return _mean(self.count, np.log(self.own), len(self.cell))
 
     @classmethod
-    def start(cls, group: Integers, n_groups: int, digit: Integers, n_digits: int, min_rows: int, *,
-              lifting: bool = True) -> "Belief":  # fmt: skip
-        """From the frequencies inside the node's own coarser group; `group` and `digit` by row.
-
-        `lifting`: whether the whole distribution is kept, for contexts to be lifted.
-        """
+    def start(cls, group: Integers, n_groups: int, digit: Integers, n_digits: int, min_rows: int) -> "Belief":
+        """From the frequencies inside the node's own coarser group; `group` and `digit` by row."""
         joint = group * n_digits + digit
         counts = np.bincount(joint, minlength=n_groups * n_digits)
         place = np.flatnonzero(counts)
@@ -56,7 +52,7 @@ class Belief:
         rest = table.sum(axis=1)[groups] - 1.0
         own = (count - 1.0 + 0.5 / n_digits) / (rest + 0.5)
         everything = None
-        if lifting and n_digits <= MAX_LIFTED_DIGITS:
+        if n_digits <= MAX_LIFTED_DIGITS:
             everything = (table[groups] + 0.5 / n_digits) / (rest + 0.5)[:, None]
             everything[np.arange(len(own)), digits] = own
         return cls(_renumbered(joint), count, digits, groups, _renumbered(groups), n_digits, n_groups, own, everything,

@@ -47,7 +47,7 @@ def greedy_families(rows: Rows, orders: Sequence[Sequence[int]], information: Fl
     if len(orders) > 1:
         few = search
         if rows.n_rows >= 2 * TRIAL_ROWS:
-            few = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows, lifting=False)
+            few = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows)
         orders = [max(orders, key=lambda order: few.in_order(order, information)[1])]
     return search.in_order(orders[0], information)[0]
 

@@ -18,13 +18,10 @@ MIN_GAIN = 4.0  # nats over all rows that a longer context must win
 
 
 class Search:
-    """Greedy lengthening of each node's context, judged by the likelihood of rows left out of the count.
+    """Greedy lengthening of each node's context, judged by the likelihood of rows left out of the count."""
 
-    `lifting`: whether shorter contexts are lifted, which is dear; without it orders compare as well.
-    """
-
-    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int, lifting: bool = True) -> None:
-        self.rows, self.max_parents, self.min_rows, self.lifting = rows, max_parents, min_rows, lifting
+    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
+        self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
         self._found: dict[tuple[int, ...], tuple[list[Family], float]] = {}
 
@@ -56,14 +53,12 @@ class Search:
         hierarchy = self.rows.hierarchies[column]
         own = [(column, level - 1)] if level else []
         group, n_groups = self.rows.context(own)
-        belief = Belief.start(group, n_groups, self.rows.digit(column, level), hierarchy.n_digits[level], self.min_rows,
-                             lifting=self.lifting)  # fmt: skip
+        belief = Belief.start(group, n_groups, self.rows.digit(column, level), hierarchy.n_digits[level], self.min_rows)
         score = belief.score
         steps: list[Step] = []
         read: dict[int, int] = {}
-        promising: dict[int, int] = {}
         while True:
-            screened = self._screened(belief, n_groups, read, candidates, promising)
+            screened = self._screened(belief, n_groups, read, candidates)
             found = max(_finalists(screened, lifting=bool(read)), key=lambda finalist: finalist[0], default=None)
             if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
                 return Family(column, level, tuple(steps)), score
@@ -72,12 +67,11 @@ class Search:
             steps.append(step)
             read[step.column] = step.level
 
-    def _screened(self, belief: Belief, n_own: int, read: dict[int, int], candidates: Sequence[int],
-                  promising: dict[int, int]) -> list[tuple[float, int, int, Sight]]:  # fmt: skip
+    def _screened(self, belief: Belief, n_own: int, read: dict[int, int],
+                  candidates: Sequence[int]) -> list[tuple[float, int, int, Sight]]:  # fmt: skip
         """Longer contexts whose tables are not too large, best first: (score, column, level, what it shows).
 
-        A column is read ever more finely as long as that promises more; after that, as the context has grown, from the
-        level that promised most in the step before, ever more coarsely. `promising`: that level by column, kept here.
+        A column is read ever more finely as long as that promises more.
         """
         screened = []
         sizes = {column: self.rows.hierarchies[column].sizes for column in candidates}
@@ -85,23 +79,16 @@ class Search:
             if column not in read and len(read) >= self.max_parents:
                 continue
             others = n_own * belief.n_digits * prod(sizes[c][level] for c, level in read.items() if c != column)
-            first, end = read.get(column, -1) + 1, len(sizes[column])
             before = -inf
-            if column in promising:
-                levels = range(max(promising[column], first), first - 1, -1) if first < end else range(0)
-            else:
-                levels = range(first, end)
-            for level in levels:
+            for level in range(read.get(column, -1) + 1, len(sizes[column])):
                 if others * sizes[column][level] > self.max_cells:
-                    if levels.step > 0:
-                        break
-                    continue
+                    break
                 sight = belief.seen_in(self.rows.group(column, level), sizes[column][level])
                 score = sight.score(sight.plain.own, SCREENING_STRENGTH)
                 screened.append((score, column, level, sight))
                 if score < before:
                     break
-                before, promising[column] = score, level
+                before = score
         return sorted(screened, key=lambda entry: -entry[0])
 
 
