@@ -43,7 +43,8 @@ class Sampler:
         cells = np.concatenate([np.arange(layout.n_places), cells])  # without those that only pad
         self._add(weights["head.weight"][cells], weights["head.bias"][cells])
         self.width = self.dense[0].shape[0]
-        self.first_place = np.cumsum((0, *layout.modes))[:-1]
+        self.place_rows = [first + np.minimum(np.arange(size), n_modes - 1) for first, n_modes, size
+                           in zip(np.cumsum((0, *layout.modes)), layout.modes, layout.sizes, strict=False)]  # fmt: skip
         chances = [np.asarray(each, dtype=np.float64) / max(1, each.sum()) for each in frequencies]
         self.conditions = AliasTables.build(np.concatenate(chances)[None]) if chances else None
         self.condition_block = np.repeat(np.array(layout.conditional, dtype=np.int64), [len(c) for c in chances])
@@ -94,13 +95,14 @@ class Sampler:
 
     def _place(self, logits: Floats, states: NDArray[np.int32], places: Floats) -> None:
         """What the drawn modes have in their places; 0 where none is drawn."""
-        columns = np.arange(states.shape[1])
-        flat = logits.ravel()
-        for column, (first, n_modes) in enumerate(zip(self.first_place, self.layout.modes, strict=True)):
+        n = states.shape[1]
+        columns, flat = np.arange(n), logits.ravel()
+        for column, (rows, n_modes) in enumerate(zip(self.place_rows, self.layout.modes, strict=True)):
             if not n_modes:
                 places[column] = 0.0
                 continue
-            at = (np.minimum(states[column], n_modes - 1) + first) * np.int64(len(columns))
+            at = rows.take(states[column])
+            at *= n
             at += columns
             np.tanh(flat.take(at), out=places[column])
             places[column] *= states[column] < n_modes
