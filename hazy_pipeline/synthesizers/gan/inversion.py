@@ -26,8 +26,8 @@ class StateDraws:
     """Draws by inversion: the first state whose cumulated odds are above a random share of their sum.
 
     Rows of cells are sorted by state, and within a state by falling size of their block, so that the s-th states of all
-    blocks that have one are neighbours: few calls, each on many cells, whatever the number of blocks. `cells` says where
-    the caller's cells, block after block, must go.
+    blocks that have one are neighbours: few calls, each on many cells, whatever the number of blocks. `cells` are the
+    numbers of the cells, counted block after block, in that order.
     """
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
