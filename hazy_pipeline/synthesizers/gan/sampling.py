@@ -4,7 +4,8 @@ Arrays are laid out with a row per cell and a column per sampled row, so that ce
 vectors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ class Sampler:
         conditions = np.zeros(n_rows, dtype=np.int64)
         if self.conditions is not None:
             conditions = self.conditions.draw(conditions, rng)
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             for start in range(0, n_rows, CHUNK):
                 part = slice(start, min(start + CHUNK, n_rows))
                 self._draw(conditions[part], states[:, part], places[:, part], rng)
@@ -106,3 +107,20 @@ class Sampler:
             at += columns
             np.tanh(flat.take(at), out=places[column])
             places[column] *= states[column] < n_modes
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The products are so small that threads beneath would mostly wait for each other, and far longer on a busy machine.
+
+    More cores serve more blocks of rows at once instead, each by a thread of its own, see `parallel.ahead`.
+    """
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

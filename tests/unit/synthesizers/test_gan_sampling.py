@@ -83,3 +83,23 @@ def test_each_block_gets_the_states_of_its_own_cells():
         ]
         states, _ = Sampler(layout, network.state_dict(), certain).draw(3000, np.random.default_rng(0))
         np.testing.assert_array_equal(states, np.tile(wanted, (3000, 1)))
+
+
+def test_one_thread_draws_and_the_others_are_back_afterwards(monkeypatch):
+    layout = Layout((), (3, 2), 2)
+    sampler = Sampler(layout, trained(layout, 1).state_dict(), [np.array([1, 1, 1]), np.array([1, 1])])
+    seen = []
+
+    def logits(*arguments):
+        seen.append(torch.get_num_threads())
+        return Sampler._logits(sampler, *arguments)
+
+    monkeypatch.setattr(sampler, "_logits", logits)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        sampler.draw(10, np.random.default_rng(0))
+        assert seen == [1]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
