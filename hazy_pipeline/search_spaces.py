@@ -239,8 +239,8 @@ class GanSpace(SearchSpace):
         "epochs": _int(80, 1, 10_000),
         "batch_size": _int(500, 10, 100_000),
         "learning_rate": _float(2e-3, 1e-6, 0.1),
-        "latent_dim": _int(64, 2, 2048),
-        "width": _int(128, 8, 4096),
+        "latent_dim": _int(32, 2, 2048),
+        "width": _int(64, 8, 4096),
         "depth": _int(2, 1, 8),
         "pac": _int(2, 1, 50),
         "n_modes": _int(4, 1, 50),
@@ -249,8 +249,8 @@ class GanSpace(SearchSpace):
     epochs: Parameter = _between(50, 300, log=True)
     batch_size: Parameter = Parameter(choices=(500, 1000, 2000))
     learning_rate: Parameter = _between(1e-3, 5e-3, log=True)
-    latent_dim: Parameter = Parameter(choices=(64, 128))
-    width: Parameter = Parameter(choices=(128, 256))
+    latent_dim: Parameter = Parameter(choices=(32, 64))
+    width: Parameter = Parameter(choices=(64, 128))
     depth: Parameter = Parameter(choices=(2,))
     pac: Parameter = Parameter(choices=(1, 2, 10))
     n_modes: Parameter = Parameter(choices=(1, 4, 10))

@@ -19,16 +19,25 @@ def random_words(n: int, dtype: type[np.unsignedinteger[Any]], rng: np.random.Ge
     return drawn.astype("<u8", copy=False).view(np.dtype(dtype).newbyteorder("<"))[:n].astype(dtype, copy=False)
 
 
-def _quantiles() -> Scores:
-    """The means of equal shares of a normal distribution, such that one plus `_LESSER` times another has variance 1."""
+def _quantiles(variance: float) -> Scores:
+    """The means of equal shares of a normal distribution, scaled to a variance."""
     edges = ndtri(np.arange(1, _QUANTILES) / _QUANTILES)
     density = np.concatenate([[0.0], np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi), [0.0]])
     means = (density[:-1] - density[1:]) * _QUANTILES
-    scaled: Scores = (means / np.sqrt((1 + _LESSER**2) * (means**2).mean())).astype(np.float32)
+    scaled: Scores = (means / np.sqrt((means**2).mean() / variance)).astype(np.float32)
     return scaled
 
 
-_TABLE = _quantiles()
+_TABLE = _quantiles(1 / (1 + _LESSER**2))  # one plus `_LESSER` times another has variance 1
+_COARSE = _quantiles(1.0)
+
+
+def coarse_normal_scores(shape: tuple[int, int], rng: np.random.Generator) -> Scores:
+    """Standard normal scores of 65,536 different values, none beyond 4.4, at less than half the cost of `normal_scores`.
+
+    For what a network mixes, not for values that anyone sees.
+    """
+    return _COARSE.take(random_words(shape[0] * shape[1], np.uint16, rng)).reshape(shape)
 
 
 def normal_scores(shape: tuple[int, int], rng: np.random.Generator) -> Scores:

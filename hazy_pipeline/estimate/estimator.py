@@ -31,15 +31,15 @@ class Estimator:
         """A fit on `n_rows` rows, alone on this machine. Settings that are missing take their first values."""
         return self._cost(self._asked("fit", candidate, n_rows, hyperparameters))
 
-    def sampling(self, candidate: str, n_rows: int) -> Cost:
-        """Drawing `n_rows` rows in one thread, without writing them."""
-        return self._cost(replace(self._asked("sample", candidate, n_rows, {}), gpu=False))
+    def sampling(self, candidate: str, n_rows: int, hyperparameters: Hyperparameters | None = None) -> Cost:
+        """Drawing `n_rows` rows in one thread, without writing them; of a model fitted with these settings."""
+        return self._cost(replace(self._asked("sample", candidate, n_rows, hyperparameters or {}), gpu=False))
 
-    def generation(self, candidate: str, n_rows: int) -> Cost:
+    def generation(self, candidate: str, n_rows: int, hyperparameters: Hyperparameters | None = None) -> Cost:
         """Drawing `n_rows` rows and writing them to a file."""
         cells = n_rows * (self.shape.n_columns + self.shape.other)
         written = laws.SECONDS_TO_WRITE * cells * self._seconds.speed
-        return self.sampling(candidate, n_rows) + Cost(written, written, 0)
+        return self.sampling(candidate, n_rows, hyperparameters) + Cost(written, written, 0)
 
     def evaluation(self, n_rows: int, n_reference: int) -> Cost:
         """Judging `n_rows` synthetic rows beside as many training rows and `n_reference` unseen ones."""
@@ -47,7 +47,7 @@ class Estimator:
 
     def trial(self, candidate: str, hyperparameters: Hyperparameters, n_rows: int, n_reference: int) -> Cost:
         """One trial of a search: a fit on `n_rows` rows, as many drawn, and their evaluation, in one process."""
-        fitted = self.predict(candidate, hyperparameters, n_rows) + self.sampling(candidate, n_rows)
+        fitted = self.predict(candidate, hyperparameters, n_rows) + self.sampling(candidate, n_rows, hyperparameters)
         return self.judged(candidate, fitted, n_rows, n_reference)
 
     def judged(self, candidate: str, fitted: Cost, n_rows: int, n_reference: int) -> Cost:

@@ -51,7 +51,7 @@ class SearchPlan:
     ) -> Cost:
         if "epochs" in settings:
             settings = {**settings, "epochs": epochs_of(int(settings["epochs"]), part)}
-        fitted = estimator.predict(candidate, settings, n_rows) + estimator.sampling(candidate, n_rows)
+        fitted = estimator.predict(candidate, settings, n_rows) + estimator.sampling(candidate, n_rows, settings)
         return estimator.judged(candidate, fitted, min(n_rows, self.judged_rows), min(n_reference, self.judged_rows))
 
 
@@ -180,7 +180,7 @@ def _candidate(estimator: Estimator, name: str, space: SearchSpace, *, n_train: 
                 max(cost.bytes for cost in drawn))  # fmt: skip
     first = trial(space.first())
     ordered = sorted((*drawn, first), key=lambda cost: cost.cpu_seconds)
-    draw, epochs = estimator.sampling(name, TO_DRAW), space.first().get("epochs")
+    draw, epochs = estimator.sampling(name, TO_DRAW, space.first()), space.first().get("epochs")
     return CandidateForecast(
         candidate=name, gpu=ACCELERATORS.get(name) == "gpu", measured=estimator.is_measured(name), trials=trials,
         first=first, quick=trial(space.first(), quick=True), trial=mean, cheapest=ordered[0], dearest=ordered[-1], search=first + mean.times(trials - 1),

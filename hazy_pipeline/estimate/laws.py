@@ -18,6 +18,7 @@ MIB = 1 << 20
 JUDGED_ROWS = 25_000  # of each kind at most, as `evaluate` has it
 CLOSENESS_ROWS, COVERAGE_ROWS = 10_000, 5_000
 SECONDS_TO_WRITE = 4e-8  # one cell, as text
+SECONDS_TO_MULTIPLY = 1.3e-11  # and to add, in a product of matrices
 MODES = 0.6  # of the modes that a mixture may have, the share that remains
 
 
@@ -29,6 +30,7 @@ class Family:
     bytes: Law
     interpreter: int  # bytes of a process that has imported what the family needs
     draw: float = 6e-8  # seconds to draw one cell
+    products: Callable[[Shape, Hyperparameters], float] | None = None  # multiplications to draw one row, if many
 
 
 def _bayesian_network(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
@@ -112,6 +114,13 @@ def _gan(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
     }
 
 
+def _gan_products(shape: Shape, settings: Hyperparameters) -> float:
+    """Of a row's noise and hidden cells with the weights; its condition is looked up."""
+    cells, _ = _gan_width(shape, settings)
+    latent, width, depth = int(settings["latent_dim"]), int(settings["width"]), int(settings["depth"])
+    return depth * latent * width + depth * (depth - 1) / 2 * width**2 + (latent + depth * width) * cells
+
+
 def _gan_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
     cells, condition = _gan_width(shape, settings)
     _, batch = gan_steps(settings, n_rows)
@@ -136,7 +145,7 @@ def _general_bytes(shape: Shape, _: Hyperparameters, n_rows: int) -> Parts:
 FAMILIES: dict[str, Family] = {
     "bayesian_network": Family(_bayesian_network, _bayesian_network_bytes, 250 * MIB),
     "gaussian_copula": Family(_gaussian_copula, _gaussian_copula_bytes, 250 * MIB),
-    "gan": Family(_gan, _gan_bytes, 550 * MIB, draw=3e-7),
+    "gan": Family(_gan, _gan_bytes, 550 * MIB, draw=1e-7, products=_gan_products),
 }
 GENERAL = Family(_general, _general_bytes, 300 * MIB)
 
@@ -146,8 +155,11 @@ def _rows_bytes(shape: Shape, n_rows: int) -> float:
     return n_rows * (10.0 * shape.continuous + 14.0 * len(shape.states) + 30.0 * shape.other)
 
 
-def _sample(candidate: str, shape: Shape, n_rows: int) -> Parts:
-    return {"fixed": 0.002, "cells": family(candidate).draw * n_rows * (shape.n_columns + shape.other)}
+def _sample(own: Family, shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
+    parts = {"fixed": 0.002, "cells": own.draw * n_rows * (shape.n_columns + shape.other)}
+    if own.products is not None:
+        parts["products"] = SECONDS_TO_MULTIPLY * n_rows * own.products(shape, settings)
+    return parts
 
 
 def _embedded(shape: Shape) -> int:
@@ -205,10 +217,10 @@ def _parts(shape: Shape, what: Observation, *, in_bytes: bool) -> Parts:
     if what.task == "evaluate":
         law = _evaluate_bytes if in_bytes else _evaluate
         return law(shape, what.n_rows, what.n_reference)
+    own, settings = family(what.candidate), whole(what.candidate, what.hyperparameters)
     if what.task == "sample":
-        return {"rows": 2 * _rows_bytes(shape, BLOCK_ROWS)} if in_bytes else _sample(what.candidate, shape, what.n_rows)
-    own = family(what.candidate)
-    return (own.bytes if in_bytes else own.seconds)(shape, whole(what.candidate, what.hyperparameters), what.n_rows)
+        return {"rows": 2 * _rows_bytes(shape, BLOCK_ROWS)} if in_bytes else _sample(own, shape, settings, what.n_rows)
+    return (own.bytes if in_bytes else own.seconds)(shape, settings, what.n_rows)
 
 
 def _named(what: Observation, parts: Mapping[str, float]) -> Parts:

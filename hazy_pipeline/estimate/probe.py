@@ -155,7 +155,15 @@ class _Probes:
         fitted.sample(10)  # what is made at the first draw
         _, taken = taken_by(lambda: fitted.sample(SAMPLED))
         return self._seen(
-            Observation("sample", self.spec.candidate, SAMPLED, taken.cpu, taken.wall, taken.peak - self.held)
+            Observation(
+                "sample",
+                self.spec.candidate,
+                SAMPLED,
+                taken.cpu,
+                taken.wall,
+                taken.peak - self.held,
+                fitted.hyperparameters,
+            )
         )
 
     def _judge(self, n_rows: int, n_reference: int) -> Taken:

@@ -139,12 +139,9 @@ def paid(run: Run, outputs: Mapping[str, Mapping[str, Any]] | None = None) -> li
         found.append(_training(run, ended["select"]["winner"], ended["train"], kept))
     found.append(_evaluation(run, kept))
     if ended["select"] and ended["generate"] and ended["generate"].get("rows"):
-        winner, made = ended["select"]["winner"]["candidate"], ended["generate"]
-        found.append(
-            Paid(
-                "generation", winner, kept.estimator.generation(winner, made["rows"]).seconds, made.get("seconds", 0.0)
-            )
-        )
+        winner, made = ended["select"]["winner"], ended["generate"]
+        cost = kept.estimator.generation(winner["candidate"], made["rows"], winner["hyperparameters"])
+        found.append(Paid("generation", winner["candidate"], cost.seconds, made.get("seconds", 0.0)))
     return [each for each in found if each is not None and each.actual > 0]
 
 

@@ -118,14 +118,14 @@ class ContinuousStates:
     def decode(self, states: Codes, places: Places) -> Floats:
         """Values of states and places; NaN for null."""
         if self.bins is None:
-            values = np.full(len(states), np.nan)
-        else:
-            at, cell = self._cell(states, places)
-            values = self.cells.low[cell] + self.cells.width[cell] * (at - cell)
-        fixed = states >= self.n_modes
-        if fixed.any():
-            table = np.append(self.spikes, np.nan)
-            values[fixed] = table[np.minimum(states[fixed] - self.n_modes, len(self.spikes))]
+            return self._fixed.take(states)
+        at, cell = self._cell(states, places)
+        at -= np.floor(at)
+        values: Floats = self.cells.width.take(cell)
+        values *= at
+        values += self.cells.low.take(cell)
+        if len(self._fixed) > self.n_modes:
+            np.copyto(values, self._fixed.take(states), where=states >= self.n_modes)
         return values
 
     def segments(self, states: Codes, places: Places) -> Integers:
@@ -137,12 +137,23 @@ class ContinuousStates:
 
     def _cell(self, states: Codes, places: Places) -> tuple[Places, NDArray[np.int64]]:
         """Ranks in units of cells, and the cells."""
-        per_mode = np.float32(CELLS / self.n_modes)
-        at = places * (per_mode / np.float32(2 * REACH)) + per_mode / 2
-        if self.n_modes > 1:
-            at += np.minimum(states, self.n_modes - 1).astype(np.float32) * per_mode
-        at = np.clip(at, 0, np.float32(CELLS - 0.001))
+        at = places * np.float32(CELLS / (2 * REACH * self.n_modes))
+        at += self._middles.take(states)
+        np.clip(at, 0, np.float32(CELLS - 0.001), out=at)
         return at, at.astype(np.int64)
+
+    @cached_property
+    def _middles(self) -> Places:
+        """The rank, in cells, in the middle of each state's mode; those without one are taken as the last."""
+        modes = np.minimum(np.arange(self.n_states), self.n_modes - 1)
+        return ((modes + 0.5) * (CELLS / self.n_modes)).astype(np.float32)
+
+    @cached_property
+    def _fixed(self) -> Floats:
+        """The value of each state that has only one; NaN for null, and for modes."""
+        values = np.full(self.n_states, np.nan)
+        values[self.n_modes : self.n_modes + len(self.spikes)] = self.spikes
+        return values
 
     def to_json(self) -> dict[str, Any]:
         return {

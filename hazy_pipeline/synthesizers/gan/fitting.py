@@ -27,7 +27,8 @@ from hazy_pipeline.synthesizers.gan.transform import RowTransform
 
 Rows = tuple[NDArray[np.int32], NDArray[np.float32]]
 
-PATIENCE = 20  # scores without a better one before the training ends
+NOISE = 0.05  # by which share two scores of `ROWS` rows differ by chance, at most
+PATIENCE = 20  # scores worse than the best, by more than chance, before the training ends
 SHARE_OF_EPOCHS = 0.5  # ... and at least this share of all epochs: the learning rate falls to the end
 WIDE = 1024  # from this width on, half precision repays its conversions
 MAX_THREADS = 8  # the matrices are too small for more
@@ -40,8 +41,9 @@ class Progress:
     epoch: int = 0  # finished epochs
     step: int = 0
     loss: float = math.inf  # the last score
-    best: float = math.inf
-    best_epoch: int = 0
+    best: float = math.inf  # the lowest
+    kept: float = math.inf  # that of `best_weights`
+    best_epoch: int = 0  # theirs
     scores_since: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
@@ -95,6 +97,12 @@ class Fitting:
         trainer.should_stop = trainer.strategy.broadcast(stop or self._exhausted())
 
     def _score(self) -> None:
+        """Keep the weights where no earlier ones are better by more than chance.
+
+        Late weights are the better ones where the score cannot tell: learning rate and critic have settled. On Adult the
+        lowest of 80 scores, 2 % below the last, came after 28 epochs; its rows were told from real ones with an AUC of
+        0.75, those of the last weights with 0.71.
+        """
         device = self.module.device
         if self._distance is None:
             train, reference = (
@@ -105,10 +113,11 @@ class Fitting:
         progress = self.progress
         strategy = self.module.trainer.strategy  # the first process judges for all, lest they part ways
         progress.loss = strategy.broadcast(self._distance(*self.module.sample(ROWS)))
-        if progress.loss < progress.best or not progress.best_weights:
+        if progress.loss <= (1 + NOISE) * progress.best or not progress.best_weights:
             weights = self.module.average.state_dict()
             progress.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
-            progress.best, progress.best_epoch, progress.scores_since = progress.loss, progress.epoch, 0
+            progress.best = min(progress.best, progress.loss)
+            progress.kept, progress.best_epoch, progress.scores_since = progress.loss, progress.epoch, 0
         else:
             progress.scores_since += 1
 

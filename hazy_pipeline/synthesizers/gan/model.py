@@ -71,7 +71,7 @@ class Gan(Synthesizer):
                 random_state=self.random_state, on_epoch=on_epoch, checkpoints=checkpoints,
             )  # fmt: skip
             self.weights_ = fitting.run()
-            self.loss_ = fitting.progress.best
+            self.loss_ = fitting.progress.kept
         self._prepare()
         if self._sampler is not None:
             redraw = self._fit_target(*real)

@@ -1,26 +1,24 @@
 """Rows from a trained generator, on the CPU: normalisation folded into the weights, conditions by look-up.
 
-Arrays are laid out with a row per cell and a column per sampled row, so that the cells of a block are cumulated and
-compared as whole vectors.
+Arrays are laid out with a row per cell and a column per sampled row, so that cells are cumulated and compared as whole
+vectors.
 """
 
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hazy_pipeline.encode.random_numbers import normal_scores
+from hazy_pipeline.encode.random_numbers import coarse_normal_scores
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
+from hazy_pipeline.synthesizers.gan.inversion import StateDraws
 from hazy_pipeline.synthesizers.gan.layout import Layout
 
 CHUNK = 2048  # rows at once: small enough for their logits to stay in a core's cache; part of what a seed gives
 EPSILON = 1e-5  # of the batch normalisation
-LARGEST = 80.0  # logit whose exponential, summed up, is sure not to overflow
-SMALLEST_SUM = 1e-30  # of exponentials, with digits to spare
 
 Floats = NDArray[np.float32]
 
@@ -40,13 +38,14 @@ class Sampler:
             gain = weights[layer + "norm.weight"] / torch.sqrt(weights[layer + "norm.running_var"] + EPSILON)
             bias = (weights[layer + "linear.bias"] - weights[layer + "norm.running_mean"]) * gain
             self._add(weights[layer + "linear.weight"] * gain[:, None], bias + weights[layer + "norm.bias"])
+        self.states = StateDraws(layout.sizes)
         starts = zip(layout.starts, layout.sizes, strict=True)
-        cells = np.concatenate([np.arange(layout.n_places), *(start + np.arange(size) for start, size in starts)])
-        self._add(weights["head.weight"][cells], weights["head.bias"][cells])  # without the cells that only pad
+        cells = np.concatenate([start + np.arange(size) for start, size in starts])[self.states.cells]
+        cells = np.concatenate([np.arange(layout.n_places), cells])  # without those that only pad
+        self._add(weights["head.weight"][cells], weights["head.bias"][cells])
         self.width = self.dense[0].shape[0]
-        ends = np.cumsum((layout.n_places, *layout.sizes))
-        self.blocks = [slice(int(begin), int(end)) for begin, end in pairwise(ends)]
-        self.first_place = np.cumsum((0, *layout.modes))[:-1]
+        self.place_rows = [first + np.minimum(np.arange(size), n_modes - 1) for first, n_modes, size
+                           in zip(np.cumsum((0, *layout.modes)), layout.modes, layout.sizes, strict=False)]  # fmt: skip
         chances = [np.asarray(each, dtype=np.float64) / max(1, each.sum()) for each in frequencies]
         self.conditions = AliasTables.build(np.concatenate(chances)[None]) if chances else None
         self.condition_block = np.repeat(np.array(layout.conditional, dtype=np.int64), [len(c) for c in chances])
@@ -62,26 +61,24 @@ class Sampler:
         """States (n_rows, blocks) and places (n_rows, continuous columns)."""
         states = np.empty((len(self.layout.sizes), n_rows), dtype=np.int32)
         places = np.empty((len(self.layout.modes), n_rows), dtype=np.float32)
-        with torch.inference_mode():
-            for start in range(0, n_rows, CHUNK):
-                part = slice(start, min(start + CHUNK, n_rows))
-                self._draw(states[:, part], places[:, part], rng)
-        return states.T, places.T
-
-    def _draw(self, states: NDArray[np.int32], places: Floats, rng: np.random.Generator) -> None:
-        n = states.shape[1]
-        conditions = np.zeros(n, dtype=np.int64)
+        conditions = np.zeros(n_rows, dtype=np.int64)
         if self.conditions is not None:
             conditions = self.conditions.draw(conditions, rng)
-        logits = self._logits(conditions, normal_scores((self.latent, n), rng))
-        is_plain = logits[self.layout.n_places :].max() <= LARGEST
-        odds = np.exp(logits[self.layout.n_places :]) if is_plain else None
-        draws = rng.random((len(self.blocks), n), dtype=np.float32)
-        for block, cells in enumerate(self.blocks):
-            own = None if odds is None else odds[cells.start - self.layout.n_places : cells.stop - self.layout.n_places]
-            states[block] = _draw_states(own, logits[cells], draws[block])
+        with torch.inference_mode(), _one_thread():
+            for start in range(0, n_rows, CHUNK):
+                part = slice(start, min(start + CHUNK, n_rows))
+                self._draw(conditions[part], states[:, part], places[:, part], rng)
         if self.conditions is not None:
-            states[self.condition_block.take(conditions), np.arange(n)] = self.condition_state.take(conditions)
+            states[self.condition_block.take(conditions), np.arange(n_rows)] = self.condition_state.take(conditions)
+        return states.T, places.T
+
+    def _draw(self, conditions: NDArray[np.int64], states: NDArray[np.int32], places: Floats,
+              rng: np.random.Generator) -> None:  # fmt: skip
+        """Fill `states` and `places` from the logits alone: the block that a row is conditioned on is still to be set."""
+        n = len(conditions)
+        logits = self._logits(conditions, coarse_normal_scores((self.latent, n), rng))
+        draws = rng.random((len(states), n), dtype=np.float32)
+        states[self.states.order] = self.states.draw(logits[self.layout.n_places :], draws)
         self._place(logits, states, places)
 
     def _logits(self, conditions: NDArray[np.int64], noise: Floats) -> Floats:
@@ -99,38 +96,31 @@ class Sampler:
 
     def _place(self, logits: Floats, states: NDArray[np.int32], places: Floats) -> None:
         """What the drawn modes have in their places; 0 where none is drawn."""
-        columns = np.arange(states.shape[1])
-        flat = logits.ravel()
-        for column, (first, n_modes) in enumerate(zip(self.first_place, self.layout.modes, strict=True)):
+        n = states.shape[1]
+        columns, flat = np.arange(n), logits.ravel()
+        for column, (rows, n_modes) in enumerate(zip(self.place_rows, self.layout.modes, strict=True)):
             if not n_modes:
                 places[column] = 0.0
                 continue
-            at = (np.minimum(states[column], n_modes - 1) + first) * np.int64(len(columns))
+            at = rows.take(states[column])
+            at *= n
             at += columns
             np.tanh(flat.take(at), out=places[column])
             places[column] *= states[column] < n_modes
 
 
-def _draw_states(odds: Floats | None, logits: Floats, draws: Floats) -> NDArray[Any]:
-    """One state per row by inversion: the first whose cumulated odds are above a random share of their sum.
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The products are so small that threads beneath would mostly wait for each other, and far longer on a busy machine.
 
-    `logits`: shape (states, n); `odds`: their exponentials, overwritten, or None where these may overflow; `draws`: shape
-    (n,), in [0, 1).
+    More cores serve more blocks of rows at once instead, each by a thread of its own, see `parallel.ahead`.
     """
-    if len(logits) == 1:
-        return np.zeros(len(draws), dtype=np.uint8)
-    if odds is not None:
-        _cumulate(odds)
-    if odds is None or not odds[-1].min() > SMALLEST_SUM:
-        odds = np.exp(logits - logits.max(axis=0))
-        _cumulate(odds)
-    passed = odds[:-1] <= draws * odds[-1]
-    states: NDArray[Any] = np.add.reduce(
-        passed.view(np.uint8), axis=0, dtype=np.uint8 if len(odds) <= 256 else np.int32
-    )
-    return states
-
-
-def _cumulate(odds: Floats) -> None:
-    for state in range(1, len(odds)):
-        np.add(odds[state], odds[state - 1], out=odds[state])
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -222,6 +222,14 @@ def test_generating_is_drawing_and_writing() -> None:
     assert made.bytes == drawn.bytes
 
 
+def test_a_wide_network_takes_longer_to_draw_from() -> None:
+    estimator = Estimator(ADULT, MACHINE)
+    narrow, first_tried, wide = (estimator.sampling("gan", 10**6, {"width": n}).seconds for n in (32, 64, 512))
+    assert narrow < first_tried < wide / 3
+    assert estimator.sampling("gan", 10**6).seconds == first_tried
+    assert estimator.generation("gan", 10**6, {"width": 512}).seconds > wide
+
+
 def test_costs_add_up_in_time_and_not_in_memory() -> None:
     assert Cost(1, 2, 30) + Cost(3, 4, 50) == Cost(4, 6, 50)
     assert Cost(1, 2, 30).times(3) == Cost(3, 6, 30)

@@ -103,6 +103,7 @@ def test_the_learning_rate_falls_by_a_half_cosine(module, done, share):
 def test_training_ends_early_where_the_score_no_longer_gets_better(tables_of, monkeypatch):
     import pandas as pd
 
+    monkeypatch.setattr(fitting, "NOISE", 0.0)
     monkeypatch.setattr(fitting, "PATIENCE", 3)
     monkeypatch.setattr(fitting, "SHARE_OF_EPOCHS", 0.0)
     monkeypatch.setattr("hazy_pipeline.synthesizers.gan.training.STEPS", 2)
