@@ -74,7 +74,11 @@ def open_ledger(search: Search) -> Study:
 
 def is_prepared(search: Search) -> bool:
     """Whether the storage holds this search's ledger: it does not where another storage was meant, or it was emptied."""
-    return _ledger_name(search) in optuna.get_all_study_names(open_storage(search.storage))
+    try:
+        open_storage(search.storage).get_study_id_from_name(_ledger_name(search))
+    except KeyError:
+        return False
+    return True
 
 
 def sibling_study(study: Study, name: str, pruner: optuna.pruners.BasePruner) -> Study:

@@ -121,11 +121,8 @@ def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparamete
     try:
         record = replace(record, hyperparameters=search.spaces[claim.candidate].suggest(trial))
         record = _climb(search, record, trial, data, why_stop, must_end)
-    except (
-        ServiceError,
-        UpdateFinishedTrialError,
-    ):  # the storage is away, or others ended the trial: nothing can be told
-        raise
+    except (ServiceError, UpdateFinishedTrialError):
+        raise  # the storage is away, or others ended the trial: there is nothing to tell
     except HazyError as error:  # this configuration cannot be fitted to this data; the next one may
         record = replace(record, state="fail", error=str(error))
     except BaseException:

@@ -13,7 +13,7 @@ import yaml
 
 from hazy_pipeline import steps
 from hazy_pipeline.config import GeneratorConfig, load_config
-from hazy_pipeline.errors import HazyError
+from hazy_pipeline.errors import DataError, HazyError
 from hazy_pipeline.in_process import run_pipeline
 from hazy_pipeline.registry import models
 from hazy_pipeline.registry.tracking import Tracking
@@ -294,3 +294,26 @@ def test_settings_that_do_not_fit_the_source(case: str, csv: Path, configure: Ca
     with pytest.raises(HazyError, match=named):
         run_pipeline(configure(**yaml.safe_load(text)), "bad", Options())
     assert champion() is None
+
+
+def test_studies_in_a_database_that_a_connection_names(
+    csv: Path, configure: Callable[..., GeneratorConfig], monkeypatch: pytest.MonkeyPatch, home: Path, tmp_path: Path
+) -> None:
+    config = configure(candidates=["gaussian_copula"], tuning={"trials": 2, "seconds": 60})
+    monkeypatch.setenv("HAZY_STUDY_STORAGE", "studies")
+    run, elsewhere = (
+        open_run(config, "r", Options(), {"studies": f"sqlite:///{tmp_path}/{name}.db"}.__getitem__)
+        for name in ("shared", "another")
+    )
+    for step in (steps.extract, steps.profile, steps.decide):
+        step(run)
+    with pytest.raises(
+        DataError, match=r"orders/r: the studies .* are not in the storage .* the same HAZY_STUDY_STORAGE"
+    ):
+        steps.tune(elsewhere, "gaussian_copula")
+    assert steps.tune(run, "gaussian_copula")["trials"] == 2
+    assert (tmp_path / "shared.db").exists()
+    assert not run.journal.exists()
+
+    monkeypatch.setenv("HAZY_RUNS", "memory://bucket/runs")  # no place for a file that is locked
+    assert open_run(config, "r").journal.parent == home / "studies"

@@ -24,6 +24,7 @@ from upath import UPath
 from hazy_pipeline.config import SqlSource
 from hazy_pipeline.connectors import Connector, open_connector
 from hazy_pipeline.tables import Tables
+from hazy_pipeline.tune.storage import open_storage
 
 PASSWORD = "p@ss/w:rd%41"  # all that a URL can trip over
 USER = "hazy"
@@ -224,6 +225,7 @@ class Place:
         metadata = sa.MetaData()
         metadata.reflect(self.engine)
         metadata.drop_all(self.engine)
+        open_storage.cache_clear()  # it believes its tables are there
 
 
 @pytest.fixture

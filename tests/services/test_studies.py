@@ -31,7 +31,6 @@ CREW = ((COPULA, 0), (COPULA, 1), (NETWORK, 0), (NETWORK, 1))
 def search(on_postgres, monkeypatch: pytest.MonkeyPatch, tables_of) -> Search:
     """A search of two families whose storage a user named by a connection, as an Airflow worker has it."""
     server = on_postgres.server
-    open_storage.cache_clear()  # its tables are gone, if a test before had some
     monkeypatch.setenv("AIRFLOW_CONN_STUDIES", server.url().replace("postgresql://", "postgres://"))
     storage, schema = shared_storage("studies", environment_secrets), tables_of(rows(400, 0)).schema
     return Search(

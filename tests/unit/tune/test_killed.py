@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from hazy_pipeline.errors import ServiceError
 from hazy_pipeline.tune import trial as trial_module
@@ -188,6 +189,16 @@ def test_two_lives_of_one_worker_at_once_count_once(
         first.make_one()
     first.run()
     assert [r.slot for r in records(search, COPULA)] == sorted(r.slot for r in told) == [0, 1]
+
+
+def test_a_trial_that_was_failed_while_its_result_was_being_written_does_not_count(search: Search, data: Data) -> None:
+    made = Worker(search, COPULA, data, on_trial=ignore).make_one()
+    claim = Ledger(search).claim(COPULA, f"{COPULA}/1")
+    result = replace(made, slot=claim.slot).to_json()
+    study = open_study(search, COPULA)
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={trial_module.RESULT: result}))
+    assert records(search, COPULA) == [made]
+    assert Worker(search, COPULA, data, number=1, on_trial=ignore).make_one().slot == claim.slot
 
 
 def test_the_dead_are_known_by_their_silence_while_one_looked_on(search: Search) -> None:

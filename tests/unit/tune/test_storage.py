@@ -7,6 +7,10 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage, _CachedStorage
+from optuna.trial import TrialState
+from sqlalchemy.exc import OperationalError
 
 from hazy_pipeline.connectors import environment_secrets
 from hazy_pipeline.errors import ConfigurationError, ServiceError
@@ -113,3 +117,34 @@ def test_forgetting_deletes_the_studies_of_one_run(tmp_path: Path) -> None:
     for _ in range(2):
         forget(journal, "g/a")
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["asked again", "Optuna asked again by itself"])
+def test_what_was_done_but_not_confirmed_is_not_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twice: bool
+) -> None:
+    study = optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/studies.db"), study_name="s")
+    place = RDBStorage if twice else _CachedStorage
+    for name in ("_create_new_trial",) if twice else ("create_new_trial", "set_trial_state_values"):
+        monkeypatch.setattr(place, name, unconfirmed(getattr(place, name), again=twice))
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    assert [t.value for t in study.get_trials(states=(TrialState.COMPLETE,))] == [1.0]
+    assert len(study.trials) == 1 + twice
+    assert all(t.state.is_finished() for t in study.trials)
+
+
+def unconfirmed(call, *, again: bool):
+    """`call`, whose answer is lost the first time."""
+    lost: list[bool] = []
+
+    def with_loss(*arguments, **named):
+        answer = call(*arguments, **named)
+        if lost:
+            return answer
+        lost.append(True)
+        if again:
+            return call(*arguments, **named)
+        raise StorageInternalError from OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+    return with_loss
