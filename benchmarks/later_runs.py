@@ -43,9 +43,14 @@ class Feed:
     stages: Callable[[Path], Iterator[Stage]]
 
 
+def _file(data: Path | None, name: str) -> Path:
+    """The file in the data folder or in a folder of it; raises Missing."""
+    return next(iter(sorted(Path(data).rglob(name))), None) or find(data, name) if data else find(None, name)
+
+
 def bikes(data: Path) -> Iterator[Stage]:
     """Half a year, then one month more each time."""
-    rows = pd.read_csv(find(data, "bike_sharing_hour.csv.gz"))
+    rows = pd.read_csv(_file(data, "bike_sharing_hour.csv.gz"))
     rows["dteday"] = pd.to_datetime(rows["dteday"], format="%d/%m/%y").dt.date
     months = pd.to_datetime(rows["dteday"]).dt.to_period("M")
     for month in sorted(months.unique())[5:]:
@@ -54,7 +59,7 @@ def bikes(data: Path) -> Iterator[Stage]:
 
 def retail(data: Path) -> Iterator[Stage]:
     """The newest rows at the end of each month."""
-    rows = pd.read_parquet(find(data, "online_retail_2009_2011.parquet"))
+    rows = pd.read_parquet(_file(data, "online_retail_2009_2011.parquet"))
     months = rows["InvoiceDate"].dt.to_period("M")
     for month in sorted(months.unique())[1:]:
         yield str(month), rows[months <= month].tail(MOST_RETAIL)
@@ -62,7 +67,7 @@ def retail(data: Path) -> Iterator[Stage]:
 
 def adult(data: Path) -> Iterator[Stage]:
     """Rows of one population, in an order drawn once."""
-    rows = pd.read_csv(find(data, "adult_train.csv.gz"))
+    rows = pd.read_csv(_file(data, "adult_train.csv.gz"))
     rows = rows.iloc[np.random.default_rng(0).permutation(len(rows))]
     for n_rows in range(FIRST_ADULT, len(rows), MORE_ADULT):
         yield f"{n_rows:,} rows", rows.head(n_rows)
@@ -92,7 +97,8 @@ class Clock:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("feeds", nargs="*", help=f"some of {', '.join(FEEDS)}; default: all")
-    parser.add_argument("--budget", type=int, default=60, help="seconds of a whole search, and of a training by epochs")
+    parser.add_argument("--budget", type=int, default=60, help="seconds of a whole search")
+    parser.add_argument("--training", type=int, default=60, help="seconds of a training by epochs")
     parser.add_argument("--runs", type=int, default=6)
     parser.add_argument("--every", type=int, default=1, help="stages of the feed from one run to the next")
     parser.add_argument("--skip", type=int, default=0, help="stages of the feed before the first run")
@@ -123,7 +129,7 @@ def follow(feed: Feed, home: Path, options: argparse.Namespace) -> None:
     config = GeneratorConfig.model_validate({
         "name": "feed", "source": {"connector": "files", "path": str(source)}, "use_case": options.use_case,
         "target": feed.target, "candidates": options.families.split(","), "tuning": {"seconds": options.budget},
-        "training": {"seconds": options.budget}, "output": {"rows": 0}, "retention": {"runs": 1}, "seed": options.seed,
+        "training": {"seconds": options.training}, "output": {"rows": 0}, "retention": {"runs": 1}, "seed": options.seed,
     })  # fmt: skip
     first: tuple[float, float] | None = None
     stages = list(feed.stages(options.data))[options.skip :: options.every]
@@ -144,9 +150,9 @@ def _told(outcome: dict[str, Any], chosen: dict[str, Any]) -> str:
     trials = sum(entry["trials"] for entry in chosen["leaderboard"])
     choice = "none" if decision["reason"] == "first run" else "not tried" if not decision["recheck"] else (
         "searched anew" if chosen["searched"] else "stands")  # fmt: skip
+    promoted = ": ".join([outcome["promoted"]["alias"], *outcome["promoted"]["reasons"]])
     return (f"{trials} | {choice} | {winner['candidate'].replace('_', ' ')} | {judged['score']:.3f} "
-            f"| {judged['limit']['score']:.3f} | {outcome['promoted']['alias']} | {chosen['reasons'][0]}")  # fmt: skip
-
+XX
 
 def _cpu() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)

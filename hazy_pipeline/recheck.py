@@ -100,7 +100,7 @@ class _Looks:
 def _confirmed(winner: str, found: Verdict, late: list[str]) -> str:
     told = f"{_words(winner)}, chosen before, was validated again on the new data"
     if found.instead_of:
-        told += f", in another configuration, for of the earlier one {found.instead_of}"
+        told += f", in another configuration, for the privacy gate objects to the earlier one ({found.instead_of})"
     return told + (f" ({' and '.join(late)} will be looked at in a later run)" if late else "")
 
 

@@ -15,6 +15,7 @@ from upath import UPath
 
 from hazy_pipeline.run_store import folder_name
 from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.tune.budget import allowance
 from hazy_pipeline.tune.trial import TrialRecord
 from hazy_pipeline.tune.worker import best_of
 
@@ -24,8 +25,6 @@ BEST_EARLIER = 2  # configurations of a candidate that its next study begins wit
 MARGIN = 0.01  # a change of the score that is never called a change
 GAP_MARGIN = 0.03  # the same for its distance to real rows: other samples of unchanged data moved it by up to 0.028
 ERRORS = 2.0
-SHARE = 0.1  # of what the last whole search took, that each later run may spend on looking whether its choice stands
-LEAST_SECONDS = 5.0  # that it may spend in any case: less is not worth saving
 ALIKE = 2.0  # times as many rows: scores of a family on them may be compared
 NORMAL = 1.4826  # a normal distribution's standard deviation in median absolute deviations
 
@@ -89,7 +88,7 @@ class History:
     def allowance(self) -> float:
         """Seconds that validating a choice again may take, run by run: a part of what the last whole search took."""
         search = self.latest_search
-        return max(SHARE * search.seconds, LEAST_SECONDS) if search is not None else 0.0
+        return allowance(search.seconds) if search is not None else 0.0
 
     def saved(self) -> float:
         """Seconds that this run's looks may take: its allowance, and what the runs since the last search left of theirs."""
