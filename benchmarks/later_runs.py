@@ -152,7 +152,8 @@ def _told(outcome: dict[str, Any], chosen: dict[str, Any]) -> str:
         "searched anew" if chosen["searched"] else "stands")  # fmt: skip
     promoted = ": ".join([outcome["promoted"]["alias"], *outcome["promoted"]["reasons"]])
     return (f"{trials} | {choice} | {winner['candidate'].replace('_', ' ')} | {judged['score']:.3f} "
-XX
+            f"| {judged['limit']['score']:.3f} | {promoted} | {' '.join(chosen['reasons'][:2])}")  # fmt: skip
+
 
 def _cpu() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
