@@ -124,8 +124,8 @@ def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Lo
     instead = _passing(own, latest, looks, history.look_seconds(latest.winner))
     trouble = own.error or "; ".join(own.objections) or None
     if instead is None or instead.score is None:
-        why = f"{_words(latest.winner)} could not be validated: {trouble}"
-        return Verdict(own.score or 0.0, 0.0, own.rows, own.metrics, own.hyperparameters, why)
+        refused = f"{_words(latest.winner)} could not be validated: {trouble}"
+        return Verdict(own.score or 0.0, 0.0, own.rows, own.metrics, own.hyperparameters, refused)
     error = instead.rungs[instead.step].error
     why = why_too_far(latest.winner, limit - instead.score, error, gaps) if gaps else None
     return Verdict(instead.score, error, instead.rows, instead.metrics, instead.hyperparameters, why, trouble)
