@@ -43,10 +43,10 @@ def recheck(run: Run) -> Json:
     """Is the earlier winner as close to real rows as it used to be, and has anyone overtaken it?
 
     `stands`: whether it is kept; `reason` in words; the winner with its score on the new data. One look, on the lowest
-    rung, at its configuration; where that would take more than a tenth of the search (a training by epochs), or the rows
-    are too many or too few to compare it with earlier looks, the champion's model is judged on the new rows first, and
-    only if that is further behind them than it was is the configuration fitted again. Then looks at others, see
-    `_others`.
+    rung, at its configuration. Where that would take more than a tenth of the search (a training by epochs), the champion's
+    model is judged on the new rows first, and only if that is further behind them than it was is the configuration fitted
+    again. Where the rows are too many or too few to compare its distance with earlier looks, the champion's model is
+    judged as well. Then looks at others, see `_others`.
     """
     search, history = search_of(run), searches(run)
     latest = history.latest
@@ -57,9 +57,9 @@ def recheck(run: Run) -> Json:
     late: list[str] = []
     if found.why is None:
         others = list(_others(search, history, latest, looks, late))
-        gaps = history.gaps(latest.winner, _rows(run, search))
-        why = why_overtaken(latest.winner, looks.own_score(history, limit, found), history.leads(latest.winner), others,
-                            noise(found.error, gaps))  # fmt: skip
+        rows = _rows(run, search)
+        why = why_overtaken(latest.winner, looks.own_score(history, limit, rows, found), history.leads(latest.winner), others,
+                            noise(found.error, history.gaps(latest.winner, rows)))  # fmt: skip
         found = replace(found, why=why)
     return {"stands": found.why is None, "reason": found.why or _confirmed(latest.winner, found, late),
             "winner": latest.winner, "hyperparameters": found.hyperparameters,
@@ -91,9 +91,9 @@ class _Looks:
         self.own = record
         return record
 
-    def own_score(self, history: History, limit: float, found: Verdict) -> float:
+    def own_score(self, history: History, limit: float, rows: int, found: Verdict) -> float:
         """The choice's score on the lowest rung: of its look, else as far behind real rows as in its last one."""
-        gap = history.own_gap()
+        gap = history.own_gap(rows)
         return found.score if self.own is not None or gap is None else limit - gap
 
 
@@ -116,10 +116,11 @@ def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Lo
         and champion.algorithm == latest.winner
         and champion.tags.get("schema") == run.outputs("extract")["schema"]
     )
-    if champion is not None and serves and (not gaps or history.look_seconds(latest.winner) > history.allowance()):
-        found = _champion(run, search, champion, limit)
-        if found.why is None or not gaps:
-            return found
+    dear = history.look_seconds(latest.winner) > history.allowance()
+    if champion is not None and serves and (dear or not gaps):
+        served = _champion(run, search, champion, limit)
+        if (dear and served.why is None) or (served.why is not None and not gaps):
+            return served
     own = looks.at_winner(latest)
     instead = _passing(own, latest, looks, history.look_seconds(latest.winner))
     trouble = own.error or "; ".join(own.objections) or None

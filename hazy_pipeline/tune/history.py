@@ -77,13 +77,14 @@ class History:
         return [past.limit - score for past in self.pasts for record in past.of(candidate)
                 if not record.objections and (score := _on_about(record, rows)) is not None]  # fmt: skip
 
-    def own_gap(self) -> float | None:
-        """How far behind real rows the newest choice was on the lowest rung when it was last tried; None: not known."""
+    def own_gap(self, rows: int) -> float | None:
+        """How far behind real rows the newest choice was when it was last fitted on about `rows` rows; None: not known."""
         if self.latest is None:
             return None
-        own = ((past, record) for past in self.pasts for record in past.of(self.latest.winner)
-               if record.rungs and record.hyperparameters == self.latest.hyperparameters)  # fmt: skip
-        return next((past.limit - record.rungs[min(record.rungs)].score for past, record in own), None)
+        own = (past.limit - score for past in self.pasts for record in past.of(self.latest.winner)
+               if record.hyperparameters == self.latest.hyperparameters
+               and (score := _on_about(record, rows)) is not None)  # fmt: skip
+        return next(own, None)
 
     def allowance(self) -> float:
         """Seconds that validating a choice again may take, run by run: a part of what the last whole search took."""

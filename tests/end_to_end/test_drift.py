@@ -13,7 +13,7 @@ from hazy_pipeline.in_process import run_pipeline
 from hazy_pipeline.registry import models
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.run import Options, open_run
-from hazy_pipeline.tune import budget
+from hazy_pipeline.tune import budget, history
 
 pytestmark = pytest.mark.end_to_end
 
@@ -97,3 +97,10 @@ def test_where_a_look_would_cost_too_much_the_model_that_serves_is_judged_and_no
     looked = choice_on(config, "run 3", idle(3_200))
     assert [(entry["candidate"], entry["trials"]) for entry in looked["leaderboard"]] == [
         ("gaussian_copula", 0), ("bayesian_network", 1)]  # fmt: skip
+
+    # where rows are too many to be compared with earlier looks, the model is judged, and a look is there for the next run
+    monkeypatch.setattr(budget, "LEAST_SECONDS", 60.0)
+    monkeypatch.setattr(history, "ALIKE", 1.0)
+    other_steps = choice_on(config, "run 4", idle(3_300))
+    assert other_steps["leaderboard"][0]["candidate"] == "gaussian_copula"
+    assert other_steps["leaderboard"][0]["trials"] == 2

@@ -133,7 +133,8 @@ def test_when_and_at_what_cost_a_candidate_was_last_tried() -> None:
     assert found.look_seconds("unknown") == 0.0
     assert [found.runs_since(name) for name in ("b", "c", "unknown")] == [1, 2, 3]
     assert found.runs_since("a", other_than={"depth": 2}) == 2
-    assert found.own_gap() == pytest.approx(0.97 - 0.82)
+    assert History((PAST,)).own_gap(100) == pytest.approx(0.97 - 0.87)
+    assert History((PAST,)).own_gap(2_500) is None
 
 
 def test_scores_on_three_times_as_many_rows_are_not_compared() -> None:
