@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from pydantic import ValidationError
+
 from hazy_pipeline.contest import data_of, limit_of, search_of, searches, worker_of
 from hazy_pipeline.evaluate import evaluate, privacy_gate
 from hazy_pipeline.profile.drift import drift
@@ -209,8 +211,11 @@ def _moved(run: Run) -> str:
     )
     if before is None or not (before.path / "profile" / "profile.json").exists():
         return ""
-    profiles = [Profile.model_validate_json((folder.path / "profile" / "profile.json").read_text(encoding="utf-8"))
-                for folder in (before, run.folder)]  # fmt: skip
+    try:
+        profiles = [Profile.model_validate_json((folder.path / "profile" / "profile.json").read_text(encoding="utf-8"))
+                    for folder in (before, run.folder)]  # fmt: skip
+    except ValidationError:  # written by another version of this program
+        return ""
     distances = drift(*profiles)
     moved = sorted((name for name in distances if distances[name] >= MOVED), key=lambda name: -distances[name])
     told = ", ".join(f"{name} ({distances[name]:.2f})" for name in moved[:MOST_MOVED])
