@@ -15,7 +15,7 @@ from hazy_pipeline.run_store import Json, digest
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
 from hazy_pipeline.tables import Tables, write_frames
 from hazy_pipeline.tune.budget import Prediction, ruled_out
-from hazy_pipeline.tune.history import History, Past, keep, read_history
+from hazy_pipeline.tune.history import History, Past, in_words, keep, read_history
 from hazy_pipeline.tune.objective import objective
 from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
 from hazy_pipeline.tune.rungs import rungs_of, step_of
@@ -285,5 +285,5 @@ def _table(leaderboard: list[Json]) -> bytes:
 
 
 def _words(candidate: str, capital: bool = False) -> str:
-    words = candidate.replace("_", " ")
+    words = in_words(candidate)
     return words[:1].upper() + words[1:] if capital else words

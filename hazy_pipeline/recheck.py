@@ -15,7 +15,7 @@ from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, RunFolder
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.synthesizers.base import load_synthesizer
-from hazy_pipeline.tune.history import History, Past, noise, why_overtaken, why_too_far
+from hazy_pipeline.tune.history import History, Past, in_words, noise, why_overtaken, why_too_far
 from hazy_pipeline.tune.objective import objective, objective_error
 from hazy_pipeline.tune.race import standing, why_out
 from hazy_pipeline.tune.search import Search
@@ -100,14 +100,10 @@ class _Looks:
 
 
 def _confirmed(winner: str, found: Verdict, late: list[str]) -> str:
-    told = f"{_words(winner)}, chosen before, was validated again on the new data"
+    told = f"{in_words(winner)}, chosen before, was validated again on the new data"
     if found.instead_of:
         told += f", in another configuration, for the privacy gate objects to the earlier one ({found.instead_of})"
     return told + (f" ({' and '.join(late)} will be looked at in a later run)" if late else "")
-
-
-def _words(candidate: str) -> str:
-    return candidate.replace("_", " ")
 
 
 def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Looks, limit: float) -> Verdict:
@@ -127,7 +123,7 @@ def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Lo
     instead = _passing(own, latest, looks, history.look_seconds(latest.winner))
     trouble = own.error or "; ".join(own.objections) or None
     if instead is None or instead.score is None:
-        refused = f"{_words(latest.winner)} could not be validated: {trouble}"
+        refused = f"{in_words(latest.winner)} could not be validated: {trouble}"
         return Verdict(own.score or 0.0, 0.0, own.rows, own.metrics, own.hyperparameters, refused)
     error = instead.rungs[instead.step].error
     why = why_too_far(latest.winner, limit - instead.score, error, gaps) if gaps else None
@@ -160,7 +156,7 @@ def _champion(run: Run, search: Search, champion: Version, limit: float) -> Verd
     score, error = objective(found, search.use_case), objective_error(found, search.use_case)
     then = json.loads(champion.tags["scores"])
     objections = "; ".join(privacy_gate(found))
-    why = (f"{_words(champion.algorithm)} could not be validated: {objections}" if objections else
+    why = (f"{in_words(champion.algorithm)} could not be validated: {objections}" if objections else
            why_too_far(champion.algorithm, limit - score, error, [then["limit"] - then["score"]]))  # fmt: skip
     metrics = {metric.name: metric.value for metric in found.metrics}
     return Verdict(score, error, 0, metrics, json.loads(champion.tags["hyperparameters"]), why)
@@ -179,8 +175,8 @@ def _others(search: Search, history: History, latest: Past, looks: _Looks, late:
         if not due and candidate != latest.winner and _far_behind(history, candidate):
             continue
         if not due and not looks.affords(history.look_seconds(candidate)):
-            late.append(f"another configuration of {_words(candidate)}" if candidate == latest.winner
-                        else _words(candidate))  # fmt: skip
+            late.append(f"another configuration of {in_words(candidate)}" if candidate == latest.winner
+                        else in_words(candidate))  # fmt: skip
             continue
         if candidate == latest.winner and looks.own is None:
             continue  # its first look would be at the choice itself

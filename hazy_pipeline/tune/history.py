@@ -162,7 +162,7 @@ def why_too_far(winner: str, gap: float, error: float, gaps: Sequence[float]) ->
     usual = median(gaps)
     if gap <= usual + max(noise(error, gaps), GAP_MARGIN):
         return None
-    return (f"{_words(winner)} with its earlier configuration is {gap:.3f} behind real data, "
+    return (f"{in_words(winner)} with its earlier configuration is {gap:.3f} behind real data, "
             f"{gap - usual:.3f} more than was usual before")  # fmt: skip
 
 
@@ -178,8 +178,8 @@ def why_overtaken(winner: str, score: float, leads: Mapping[str, float], others:
             continue
         if record.score - score > max(leads.get(record.candidate, 0.0), 0.0) + noise:
             own = record.candidate == winner
-            return (f"{'another configuration' if own else _words(record.candidate)} reached {record.score:.3f} at first "
-                    f"sight, {_words(winner)} as chosen before {score:.3f}")  # fmt: skip
+            return (f"{'another configuration' if own else in_words(record.candidate)} reached {record.score:.3f} at first "
+                    f"sight, {in_words(winner)} as chosen before {score:.3f}")  # fmt: skip
     return None
 
 
@@ -205,5 +205,6 @@ def _low(found: Sequence[TrialRecord]) -> float | None:
     return max((r.rungs[min(r.rungs)].score for r in found if r.rungs and not r.objections), default=None)
 
 
-def _words(candidate: str) -> str:
-    return candidate.replace("_", " ")
+def in_words(candidate: str) -> str:
+    """A family's name for people."""
+    return "GAN" if candidate == "gan" else candidate.replace("_", " ")
