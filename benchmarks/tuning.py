@@ -78,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     families = options.families.split(",")
     if options.cpu:
-        _count_cpu()
+        count_cpu()
     print(
         "| table | side | family | objective on the hold-out | search, s | trials | peak MB | configuration | outside |"
     )
@@ -239,7 +239,7 @@ def _outside(task: Task, synthetic: pa.Table, command: str) -> str:
     return ", ".join(f"{k} {v:.3f}" for k, v in found.items() if isinstance(v, float))
 
 
-def _count_cpu() -> None:
+def count_cpu() -> None:
     """From now on every clock of this process is its CPU time."""
     began, spent = time.time(), time.process_time()
     time.time = lambda: began + time.process_time() - spent

@@ -1,4 +1,4 @@
-"""The search for the winner: what `decide` prepares, `recheck` and `tune` try, `best` and `select` conclude."""
+"""The search for the winner: what `decide` prepares, `tune` tries, `best` and `select` conclude."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from hazy_pipeline.run_store import Json, digest
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
 from hazy_pipeline.tables import Tables, write_frames
 from hazy_pipeline.tune.budget import Prediction, ruled_out
-from hazy_pipeline.tune.history import History, Past, keep, read_history, why_not_standing
+from hazy_pipeline.tune.history import History, Past, in_words, keep, read_history
 from hazy_pipeline.tune.objective import objective
 from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
 from hazy_pipeline.tune.rungs import rungs_of, step_of
@@ -24,9 +24,6 @@ from hazy_pipeline.tune.search import Search, is_prepared, open_ledger, open_stu
 from hazy_pipeline.tune.storage import forget, shared_storage
 from hazy_pipeline.tune.trial import Data, TrialRecord, evaluation_rows
 from hazy_pipeline.tune.worker import Worker, best_record, records
-
-FRESH = 1  # configurations that the warm sampler suggests, looked at when the earlier winner is validated again
-PATIENCE = 5  # runs after which a family that was far behind is looked at again
 
 
 def prepare(run: Run, folder: UPath, *, kept: bool) -> Json:
@@ -48,7 +45,7 @@ def prepare(run: Run, folder: UPath, *, kept: bool) -> Json:
     if not racing:
         reasons = "; ".join(f"{candidate}: {reason}" for candidate, reason in out.items())
         raise DataError(f"{name}: no candidate can be afforded ({reasons}); raise tuning.memory or tuning.seconds")
-    past = _history(run)
+    past = searches(run)
     run.folder.write_manifest(
         search={
             "candidates": racing,
@@ -129,31 +126,6 @@ def worker_of(run: Run, candidate: str, number: int | str) -> Worker:
     return Worker(search, candidate, data_of(run, search), number=number, on_trial=on_trial)
 
 
-def recheck(run: Run) -> Json:
-    """Quick trials of the earlier winner, of its neighbours, and of each family that might overtake it.
-
-    `stands`: whether the earlier choice is kept; `reason` in words.
-    """
-    search, history = search_of(run), _history(run)
-    latest = history.latest
-    assert latest is not None, "a recheck needs an earlier search"
-    tried: list[TrialRecord] = []
-    challengers = [name for name in search.spaces if name != latest.winner and not _far_behind(run, name)]
-    for candidate, looks in ((latest.winner, 1 + FRESH), *((name, 1) for name in challengers)):
-        worker = worker_of(run, candidate, "recheck")
-        known = records(search, candidate)
-        tried += known  # of a life of this task that was killed
-        for _ in range(looks - len(known)):
-            record = worker.make_one(quick=True)
-            tried += [record] if record is not None else []
-    limit = limit_of(run, search)
-    why = why_not_standing(latest, history.gaps(latest.winner), history.leads(latest.winner), tried, limit)
-    words = latest.winner.replace("_", " ")
-    reason = why or f"{words}, chosen before, was validated again on the new data"
-    return {"stands": why is None, "reason": reason, "winner": latest.winner, "hyperparameters": latest.hyperparameters,
-            "limit": limit, "before": latest.run_id}  # fmt: skip
-
-
 def limit_of(run: Run, search: Search) -> float:
     """What real rows score on the lowest rung: as good as any synthesizer may be expected to be there."""
     data, part = data_of(run, search), search.rungs[0]
@@ -187,9 +159,12 @@ def choose(run: Run, entries: list[Json]) -> Json:
     again = run.folder.step("recheck").outputs() if decided["recheck"] else None
     if again is not None and again["stands"]:
         entries = [best_of_candidate(run, name) for name in search.spaces if records(search, name)]
-        winner = next(entry for entry in entries if entry["candidate"] == again["winner"])
-        own = next(r for r in records(search, again["winner"]) if r.hyperparameters == again["hyperparameters"])
-        winner |= {"hyperparameters": own.hyperparameters, "score": own.score, "metrics": own.metrics}
+        winner = next((entry for entry in entries if entry["candidate"] == again["winner"]), None)
+        if winner is None:  # its model was judged, its configuration not fitted again
+            winner = _absent(again["winner"], "the model that serves was judged on the new rows")
+            entries.append(winner | {"by_rung": {str(step_of(search.rungs[0])): again["score"]}})
+            winner = entries[-1]
+        winner |= {key: again[key] for key in ("hyperparameters", "score", "rows", "metrics")}
     else:
         scored = [entry for entry in entries if entry["score"] is not None]
         if not scored:
@@ -262,6 +237,7 @@ def _reasons(run: Run, search: Search, leaderboard: list[Json], again: Json | No
             ": no search was needed." if again["stands"] else
             f"; so all were searched again, and {_words(winner['candidate'])} "
             f"{'takes its place' if changed else 'won again'}."))  # fmt: skip
+        sentences += [again["moved"]] if again["moved"] else []
     made = sum(entry["trials"] for entry in leaderboard)
     spent = sum(entry["seconds"] for entry in leaderboard)
     asked = "" if search.trials > 10**4 else f" of {search.trials}"
@@ -289,7 +265,7 @@ def at_the_edge(space: SearchSpace, hyperparameters: Hyperparameters) -> list[st
     return found
 
 
-def _history(run: Run) -> History:
+def searches(run: Run) -> History:
     """The earlier runs' searches; not this one's own, were it repeated."""
     found = read_history(run.history_folder, _question(run))
     return History(tuple(past for past in found.pasts if past.run_id != run.run_id))
@@ -311,16 +287,6 @@ def _may_stand(run: Run, past: History, search: Search) -> bool:
             and search.spaces[latest.winner].contains(latest.hyperparameters))  # fmt: skip
 
 
-def _far_behind(run: Run, candidate: str) -> bool:
-    """Whether a family was out of the race in every one of the last runs that looked at it, the last look not long ago."""
-    for past in _history(run).pasts[: PATIENCE - 1]:
-        found = past.of(candidate)
-        if found:
-            mine, other = standing(candidate, found), standing(past.winner, past.of(past.winner))
-            return why_out(mine, other if other.best else None, {}) is not None
-    return False
-
-
 def _table(leaderboard: list[Json]) -> bytes:
     """The leaderboard as CSV, which MLflow shows as a table."""
     text = io.StringIO()
@@ -334,5 +300,5 @@ def _table(leaderboard: list[Json]) -> bytes:
 
 
 def _words(candidate: str, capital: bool = False) -> str:
-    words = candidate.replace("_", " ")
+    words = in_words(candidate)
     return words[:1].upper() + words[1:] if capital else words

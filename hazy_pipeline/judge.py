@@ -39,7 +39,7 @@ def judge(run: Run, folder: UPath, *, rows: int) -> Json:
     page = report_page(
         title=config.name, evaluation=found, limit=limit, table=table, synthetic=synthetic, reference=reference,
         facts=_facts(run), leaderboard=chosen["leaderboard"], winner=chosen["winner"],
-        reasons=[*_reasons(chosen["leaderboard"]), *chosen["reasons"], *describe(found, limit)], verdict=verdict,
+        reasons=[*_reasons(chosen["leaderboard"], searched=chosen["searched"]), *chosen["reasons"], *describe(found, limit)], verdict=verdict,
     )  # fmt: skip
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "evaluation.json").write_text(
@@ -163,12 +163,13 @@ def _range(parameter: Parameter) -> str:
     return f"{parameter.low:g} to {parameter.high:g}"
 
 
-def _reasons(leaderboard: list[dict[str, Any]]) -> list[str]:
+def _reasons(leaderboard: list[dict[str, Any]], *, searched: bool) -> list[str]:
     first, others = leaderboard[0], leaderboard[1:]
     scored = [other for other in others if other["score"] is not None]
     held_back = any(other["score"] > first["score"] and other["rows"] == first["rows"] for other in scored)
     which = "the candidates that the privacy gate lets pass" if held_back else "all candidates"
-    reasons = [f"{_name(first)} reached the best score of {which} on validation rows: {first['score']:.3f}."]
+    reasons = [f"{_name(first)} reached the best score of {which} on validation rows: {first['score']:.3f}." if searched else
+               f"{_name(first)} keeps its place, with a score of {first['score']:.3f} on the new validation rows."]  # fmt: skip
     for other in others:
         if other["score"] is None:
             reasons.append(f"{_name(other)} was not tried: {other['note']}.")

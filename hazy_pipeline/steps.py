@@ -150,7 +150,7 @@ def decide(run: Run) -> Json:
 
 def recheck(run: Run) -> Json:
     """Does the earlier winner still stand on the new data? A few quick trials; if so, the search ends with them."""
-    from hazy_pipeline.contest import recheck as recheck_winner
+    from hazy_pipeline.recheck import recheck as recheck_winner
 
     run = pinned(run)
     outputs = run.folder.step("recheck").once({"decide": run.upstream("decide")}, lambda _: recheck_winner(run))

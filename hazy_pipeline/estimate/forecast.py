@@ -10,6 +10,7 @@ from hazy_pipeline.config import GeneratorConfig
 from hazy_pipeline.estimate.estimator import Estimator, within
 from hazy_pipeline.estimate.model import Cost
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
+from hazy_pipeline.tune.budget import allowance
 from hazy_pipeline.tune.rungs import EVALUATION_ROWS, epochs_of, rungs_of
 
 DRAWS = 40  # configurations over which a trial's cost is averaged
@@ -27,12 +28,13 @@ class SearchPlan:
 
     `rungs`: each look at a configuration, as the divisor of the sample's rows and the share of trials that get so far; on
     a divisor d a training has 1/sqrt(d) of its epochs. `judged_rows`: of each kind, in a trial's evaluation. `looks`:
-    quick looks (on the fewest rows) that a later run takes at the earlier winner's family; every other gets one.
+    quick looks (on the fewest rows) that a later run takes at the earlier winner's family, where its allowance lets it;
+    every other gets one.
     """
 
     rungs: tuple[tuple[int, float], ...] = ((1, 1.0),)
     judged_rows: int = 25_000
-    looks: int = 3
+    looks: int = 2
 
     def trial(self, estimator: Estimator, candidate: str, settings: Hyperparameters, n_rows: int, n_reference: int,
               *, quick: bool = False) -> Cost:  # fmt: skip
@@ -153,7 +155,7 @@ def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mappin
     )
     search = min(wanted, config.tuning.seconds)
     quick = [each.quick.seconds for each in usable]
-    later = min(search, sum(quick) + (plan.looks - 1) * max(quick))
+    later = min(search, sum(quick) + (plan.looks - 1) * max(quick), max(allowance(search), max(quick)))
     trainings = [min(each.training.seconds, config.training.seconds) if "epochs" in spaces[each.candidate].limits
                  else each.training.seconds for each in usable]  # fmt: skip
     ends = min(trainings), max(trainings)

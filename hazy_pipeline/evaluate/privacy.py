@@ -93,11 +93,11 @@ def membership(rows: Rows) -> Metric | None:
     )
 
 
-def privacy_gate(evaluation: Evaluation) -> list[str]:
+def privacy_gate(evaluation: Evaluation, *, beyond: float = 0.0) -> list[str]:
     """The reasons, one sentence each, why these synthetic rows give away training rows; empty where they do not.
 
     A metric speaks against a version where it exceeds its ideal by more than a fixed tolerance and by more than four
-    standard errors.
+    standard errors. `beyond`: standard errors by which it must exceed that limit, too, to speak against it clearly.
     """
     reasons = []
     for name, tolerance, sentence in (
@@ -109,12 +109,15 @@ def privacy_gate(evaluation: Evaluation) -> list[str]:
         if name not in evaluation:
             continue
         metric = evaluation[name]
-        limit = 0.5 + max(tolerance, ERRORS * metric.standard_error / 2)
+        limit = 0.5 + max(tolerance, ERRORS * metric.standard_error / 2) + beyond * metric.standard_error / 2
         if metric.raw is not None and metric.raw > limit:
             reasons.append(sentence.format(raw=metric.raw, limit=limit))
     if "exact_copies" in evaluation:
         metric = evaluation["exact_copies"]
-        excess, limit = 1 - metric.value, max(COPIES_TOLERANCE, ERRORS * metric.standard_error)
+        excess, limit = (
+            1 - metric.value,
+            max(COPIES_TOLERANCE, ERRORS * metric.standard_error) + beyond * metric.standard_error,
+        )
         if excess > limit:
             reasons.append(
                 f"{metric.raw:.2%} of the synthetic rows are exact copies of training rows, {excess:.2%} more than unseen "

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+SHARE = 0.1  # of what the last whole search took, that each later run may spend on looking whether its choice stands
+LEAST_SECONDS = 5.0  # that it may spend in any case: less is not worth saving
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -10,6 +13,11 @@ class Prediction:
 
     seconds: float
     bytes: int
+
+
+def allowance(search: float) -> float:
+    """Seconds that validating a choice again may take, run by run, after a search that took `search` seconds."""
+    return max(SHARE * search, LEAST_SECONDS)
 
 
 def ruled_out(predictions: Mapping[str, Prediction], *, seconds: float, memory: int | None) -> dict[str, str]:

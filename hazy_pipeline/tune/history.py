@@ -4,8 +4,10 @@ Configurations, scores and costs; no rows and no values of rows.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from statistics import median
 from typing import Any
 
@@ -13,6 +15,7 @@ from upath import UPath
 
 from hazy_pipeline.run_store import folder_name
 from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.tune.budget import allowance
 from hazy_pipeline.tune.choice import best_of
 from hazy_pipeline.tune.trial import TrialRecord
 
@@ -22,6 +25,7 @@ BEST_EARLIER = 2  # configurations of a candidate that its next study begins wit
 MARGIN = 0.01  # a change of the score that is never called a change
 GAP_MARGIN = 0.03  # the same for its distance to real rows: other samples of unchanged data moved it by up to 0.028
 ERRORS = 2.0
+ALIKE = 2.0  # times as many rows: scores of a family on them may be compared
 NORMAL = 1.4826  # a normal distribution's standard deviation in median absolute deviations
 
 
@@ -68,14 +72,45 @@ class History:
                 found = {name: score - own for name, score in best.items() if score is not None} | found
         return found
 
-    def gaps(self, candidate: str) -> list[float]:
-        """How far behind real rows each trial of a candidate was on the lowest rung."""
-        return [
-            past.limit - record.rungs[min(record.rungs)].score
-            for past in self.pasts
-            for record in past.of(candidate)
-            if record.rungs and not record.objections and not record.confirms
-        ]
+    def gaps(self, candidate: str, rows: int) -> list[float]:
+        """How far behind real rows each trial of a candidate was, fitted on about as many rows as `rows`."""
+        return [past.limit - score for past in self.pasts for record in past.of(candidate)
+                if not record.objections and (score := _on_about(record, rows)) is not None]  # fmt: skip
+
+    def own_gap(self, rows: int) -> float | None:
+        """How far behind real rows the newest choice was when it was last fitted on about `rows` rows; None: not known."""
+        if self.latest is None:
+            return None
+        own = (past.limit - score for past in self.pasts for record in past.of(self.latest.winner)
+               if record.hyperparameters == self.latest.hyperparameters
+               and (score := _on_about(record, rows)) is not None)  # fmt: skip
+        return next(own, None)
+
+    def allowance(self) -> float:
+        """Seconds that validating a choice again may take, run by run: a part of what the last whole search took."""
+        search = self.latest_search
+        return allowance(search.seconds) if search is not None else 0.0
+
+    def saved(self) -> float:
+        """Seconds that this run's looks may take: its allowance, and what the runs since the last search left of theirs."""
+        since = list(takewhile(lambda past: not past.searched, self.pasts))
+        return self.allowance() * (1 + len(since)) - sum(past.seconds for past in since)
+
+    def look_seconds(self, candidate: str) -> float:
+        """What one look at a candidate on the lowest rung took when it was last tried; 0 where it never was."""
+        for past in self.pasts:
+            costs = [record.rungs[min(record.rungs)].seconds for record in past.of(candidate)
+                     if record.rungs and not record.confirms]  # fmt: skip
+            if costs:
+                return median(costs)
+        return 0.0
+
+    def runs_since(self, candidate: str, *, other_than: Hyperparameters | None = None) -> int:
+        """How many runs ago a candidate was last tried, in a configuration other than the given one; 1: in the last run."""
+        for ago, past in enumerate(self.pasts, 1):
+            if any(record.hyperparameters != other_than for record in past.of(candidate)):
+                return ago
+        return len(self.pasts) + 1
 
     def first(self, candidate: str) -> tuple[Hyperparameters, ...]:
         """What a candidate's next study should begin with: the winner where it is this one's, then the best of late."""
@@ -118,41 +153,52 @@ def keep(folder: UPath, past: Past) -> None:
     partial.rename(file)
 
 
-def why_not_standing(past: Past, gaps: Sequence[float], leads: Mapping[str, float], now: Sequence[TrialRecord],
-                     limit: float) -> str | None:  # fmt: skip
-    """Why the earlier winner must be searched for anew, in words; None where new data confirm it.
+def why_too_far(winner: str, gap: float, error: float, gaps: Sequence[float]) -> str | None:
+    """Why a choice no longer fits, in words: it is further behind real rows than was usual; None where it is not.
 
-    `now`: trials on the new data, on the lowest rung, the earlier winner's own first. `gaps`: how far behind
-    real rows the winner's family was there before, trial by trial. `leads`: by how much each
-    candidate was ahead of it there when both were last tried. `limit`: what real rows score now. Two things are
-    asked: does the winner keep the distance to real data that its family usually has, and does nobody overtake it who did
-    not before? What is within two standard errors is no difference, of the score or of what the family's own trials
-    differ by. The winner's own earlier score is not the measure: it was the best of many, so it was lucky too.
+    `gap`: how far it is behind on the new data, `error`: the standard error of its score, `gaps`: how far behind its
+    family's trials were before. What is within two standard errors is no difference, of the score or of what those trials
+    differ by. Its own earlier score is not the measure: it was the best of many, so it was lucky too.
     """
-    winner, *others = now
-    if winner.score is None or winner.objections:
-        return f"{_words(past.winner)} could not be validated: {winner.error or '; '.join(winner.objections)}"
-    error = winner.rungs[winner.step].error
-    usual = median(gaps) if gaps else 0.0
-    spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if gaps else 0.0
-    noise = max(MARGIN, ERRORS * max(spread, 2**0.5 * error))
-    gap = limit - winner.score
-    if gaps and gap > usual + max(noise, GAP_MARGIN):
-        return (f"{_words(past.winner)} with its earlier configuration is {gap:.3f} behind real data, "
-                f"{gap - usual:.3f} more than was usual before")  # fmt: skip
+    usual = median(gaps)
+    if gap <= usual + max(noise(error, gaps), GAP_MARGIN):
+        return None
+    return (f"{in_words(winner)} with its earlier configuration is {gap:.3f} behind real data, "
+            f"{gap - usual:.3f} more than was usual before")  # fmt: skip
+
+
+def why_overtaken(winner: str, score: float, leads: Mapping[str, float], others: Sequence[TrialRecord],
+                  noise: float) -> str | None:  # fmt: skip
+    """Why a choice may have been overtaken, in words; None where nobody is ahead who was not before.
+
+    `score`: the choice's own on the lowest rung; `leads`: by how much each candidate was ahead of it there when both
+    were last tried; `others`: trials on the new data; `noise`: a difference that is none.
+    """
     for record in others:
         if record.score is None or record.objections:
             continue
-        ahead = record.score - winner.score
-        if ahead > max(leads.get(record.candidate, 0.0), 0.0) + noise:
-            own = record.candidate == past.winner
-            return (f"{'another configuration' if own else _words(record.candidate)} reached {record.score:.3f} at first "
-                    f"sight, {_words(past.winner)} as chosen before {winner.score:.3f}")  # fmt: skip
+        if record.score - score > max(leads.get(record.candidate, 0.0), 0.0) + noise:
+            own = record.candidate == winner
+            return (f"{'another configuration' if own else in_words(record.candidate)} reached {record.score:.3f} at first "
+                    f"sight, {in_words(winner)} as chosen before {score:.3f}")  # fmt: skip
     return None
+
+
+def noise(error: float, gaps: Sequence[float]) -> float:
+    """A difference of two scores that is none: two standard errors of theirs, or of what a family's trials differ by."""
+    usual = median(gaps) if gaps else 0.0
+    spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if gaps else 0.0
+    return max(MARGIN, ERRORS * max(spread, 2**0.5 * error))
 
 
 def _past(given: dict[str, Any]) -> Past:
     return Past(**{**given, "trials": tuple(TrialRecord.from_json(record) for record in given["trials"])})
+
+
+def _on_about(record: TrialRecord, rows: int) -> float | None:
+    """A trial's score on the rung whose rows are nearest to `rows`; None where none has about as many."""
+    near = min(record.rungs.values(), key=lambda rung: abs(math.log(rung.rows / rows)), default=None)
+    return near.score if near is not None and 1 / ALIKE <= near.rows / rows <= ALIKE else None
 
 
 def _low(found: Sequence[TrialRecord]) -> float | None:
@@ -161,5 +207,6 @@ def _low(found: Sequence[TrialRecord]) -> float | None:
                default=None)  # fmt: skip
 
 
-def _words(candidate: str) -> str:
-    return candidate.replace("_", " ")
+def in_words(candidate: str) -> str:
+    """A family's name for people."""
+    return "GAN" if candidate == "gan" else candidate.replace("_", " ")

@@ -63,13 +63,16 @@ def test_more_cores_shorten_a_search_of_several_candidates_but_not_below_its_lon
     assert few.search_wanted == pytest.approx(sum(each.search.cpu_seconds for each in few.candidates))
 
 
-def test_a_later_run_looks_at_the_earlier_winner_and_once_at_the_others() -> None:
-    found = of(tuning={"trials": 60, "seconds": 36_000})
-    search = (
-        found.later_run[0] - min(each.training.seconds for each in found.candidates) - 1.5 * found.judgement.seconds
-    )
-    quick = [each.quick.seconds for each in found.candidates]
-    assert search == pytest.approx(sum(quick) + 2 * max(quick))
+def later_looks(found: Forecast) -> float:
+    return found.later_run[0] - min(each.training.seconds for each in found.candidates) - 1.5 * found.judgement.seconds
+
+
+def test_a_later_run_looks_at_the_earlier_winners_family_and_once_at_the_others_within_a_tenth_of_the_search() -> None:
+    long, short = (of(tuning={"trials": trials, "seconds": seconds}) for trials, seconds in ((300, 36_000), (300, 200)))
+    quick = [each.quick.seconds for each in long.candidates]
+    assert later_looks(long) == pytest.approx(sum(quick) + max(quick))
+    assert later_looks(short) == pytest.approx(max(0.1 * short.search, max(quick)))
+    assert later_looks(short) < later_looks(long)
 
 
 def test_a_search_by_rungs_costs_less_and_its_later_run_much_less() -> None:

@@ -214,3 +214,17 @@ def test_the_gate_names_number_and_limit():
     assert "at most 56.0%" in closer
     assert "12.00%" in copies
     assert "10.00% more" in copies
+
+
+def test_what_lies_at_the_gates_limit_is_not_clearly_beyond_it():
+    def rows(nearer: float, copied: float) -> Evaluation:
+        return Evaluation(metrics=(
+            Metric(name="dcr_share", group=Group.PRIVACY, value=0.0, standard_error=0.02, raw=nearer),
+            Metric(name="exact_copies", group=Group.PRIVACY, value=1 - copied, standard_error=0.001, raw=copied),
+        ))  # fmt: skip
+
+    assert len(privacy_gate(rows(0.565, 0.006))) == 2
+    assert privacy_gate(rows(0.575, 0.006), beyond=2) == privacy_gate(rows(0.5, 0.0))
+    closer, copies = privacy_gate(rows(0.585, 0.008), beyond=2)
+    assert "at most 58.0%" in closer
+    assert "at most 0.70% more" in copies

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from hazy_pipeline.tune.history import Past, keep, read_history, why_not_standing
+from hazy_pipeline.tune.history import History, Past, keep, noise, read_history, why_overtaken, why_too_far
 from hazy_pipeline.tune.trial import Rung, TrialRecord
 
 
@@ -54,51 +54,92 @@ def test_a_study_begins_with_the_winner_and_the_best_of_late_and_is_told_full_fi
     assert found.first("unknown") == ()
     assert found.known("a") == (({"depth": 3}, 0.96), ({"depth": 1}, 0.93), ({"depth": 2}, 0.95))
     assert found.known("c") == ()
-    assert found.gaps("a") == pytest.approx([0.97 - 0.96 + 0.08, 0.97 - 0.93 + 0.08, 0.97 - 0.95 + 0.08])
+    assert found.gaps("a", 100) == pytest.approx([0.97 - 0.96 + 0.08, 0.97 - 0.93 + 0.08, 0.97 - 0.95 + 0.08])
     assert found.leads("a") == pytest.approx({"b": -0.05, "c": -0.17 - 0.08 + 0.0}, abs=0.09)
 
 
 LOW = 0.87  # what PAST's winner scored on the lowest rung, where real rows scored 0.97
-LEADS = {"b": -0.05}
 GAPS = [0.1]
 
 
 @pytest.mark.parametrize(
-    ("now", "limit"),
+    ("gap", "error", "gaps"),
     [
-        ([quick("a", LOW)], 0.97),
-        ([quick("a", LOW - 0.05)], 0.92),  # harder data: real rows score as much less
-        ([quick("a", LOW), quick("a", LOW + 0.005), quick("b", LOW + 0.009)], 0.97),  # within noise
-        ([quick("a", LOW), quick("b", None), quick("c", LOW - 0.3)], 0.97),
-        ([quick("a", LOW), quick("b", LOW + 0.1, objections=("copies",))], 0.97),
-        ([quick("a", LOW - 0.015, error=0.01)], 0.97),
+        (0.1, 0.003, GAPS),
+        (0.129, 0.003, GAPS),  # other samples of unchanged data
+        (0.115 + 0.02, 0.02, GAPS),  # the score's own error
+        (0.15, 0.003, [0.06, 0.08, 0.10, 0.12, 0.14]),  # what the family's trials differ by
+        (0.02, 0.003, GAPS),
     ],
 )
-def test_the_earlier_choice_stands(now: list[TrialRecord], limit: float) -> None:
-    assert why_not_standing(PAST, GAPS, LEADS, now, limit) is None
+def test_a_choice_that_is_as_close_to_real_rows_as_usual_fits(gap: float, error: float, gaps: list[float]) -> None:
+    assert why_too_far("a", gap, error, gaps) is None
 
 
 @pytest.mark.parametrize(
-    ("now", "limit", "why"),
+    ("gap", "gaps", "more"),
     [
-        ([quick("a", LOW - 0.05)], 0.97, "0.050 more than was usual before"),
-        ([quick("a", LOW), quick("b", LOW + 0.03)], 0.97, "b reached 0.900 at first sight"),
-        ([quick("a", LOW), quick("a", LOW + 0.03)], 0.97, "another configuration reached 0.900"),
-        ([quick("a", None)], 0.97, "a could not be validated: no"),
-        ([quick("a", LOW, objections=("copies rows",))], 0.97, "copies rows"),
+        (0.15, GAPS, "0.050"),
+        (0.15, GAPS * 5, "0.050"),
+        (0.17, [0.06, 0.08, 0.10, 0.12, 0.14], "0.070"),
     ],
 )
-def test_the_earlier_choice_does_not_stand(now: list[TrialRecord], limit: float, why: str) -> None:
-    assert why in why_not_standing(PAST, GAPS, LEADS, now, limit)
+def test_a_choice_that_is_further_from_real_rows_does_not_fit(gap: float, gaps: list[float], more: str) -> None:
+    assert f"{gap:.3f} behind real data, {more} more than was usual before" in why_too_far("a", gap, 0.003, gaps)
 
 
-def test_who_was_ahead_on_few_rows_before_is_no_news() -> None:
-    now = [quick("a", LOW), quick("b", LOW + 0.03)]
-    assert why_not_standing(PAST, GAPS, {"b": 0.03}, now, 0.97) is None
+def test_who_is_ahead_beyond_noise_overtakes_whoever_it_is() -> None:
+    other = [quick("a", LOW + 0.03)]
+    assert "another configuration reached 0.900" in why_overtaken("a", LOW, {}, other, 0.01)
+    assert "b reached 0.900 at first sight, a as chosen before 0.870" in why_overtaken(
+        "a", LOW, {"b": -0.05}, [quick("c", None), quick("b", LOW + 0.03)], 0.01
+    )
 
 
-def test_what_a_family_differs_by_from_trial_to_trial_is_no_news() -> None:
-    varying = [0.06, 0.08, 0.10, 0.12, 0.14]
-    assert why_not_standing(PAST, varying, {}, [quick("a", LOW - 0.05)], 0.97) is None
-    assert "0.070 more than was usual" in why_not_standing(PAST, varying, {}, [quick("a", LOW - 0.07)], 0.97)
-    assert "0.050 more" in why_not_standing(PAST, [0.1] * 5, {}, [quick("a", LOW - 0.05)], 0.97)
+@pytest.mark.parametrize(
+    ("others", "leads"),
+    [
+        ([quick("a", LOW + 0.005), quick("b", LOW + 0.009)], {}),  # within noise
+        ([quick("b", None), quick("c", LOW - 0.3)], {}),
+        ([quick("b", LOW + 0.1, objections=("copies",))], {}),
+        ([quick("b", LOW + 0.03)], {"b": 0.03}),  # ahead on few rows before, too
+    ],
+)
+def test_who_is_not_ahead_or_was_before_is_no_news(others: list[TrialRecord], leads: dict[str, float]) -> None:
+    assert why_overtaken("a", LOW, leads, others, 0.01) is None
+
+
+def test_a_difference_within_two_standard_errors_or_the_usual_spread_is_none() -> None:
+    assert noise(0.0, []) == 0.01
+    assert noise(0.01, GAPS) == pytest.approx(2 * 2**0.5 * 0.01)
+    assert noise(0.001, [0.08, 0.10, 0.12]) == pytest.approx(2 * 1.4826 * 0.02)
+
+
+def test_later_runs_may_take_a_tenth_of_the_last_search_each_and_save_what_they_leave() -> None:
+    assert History(()).saved() == 0.0
+    assert History((PAST,)).saved() == pytest.approx(6.0)
+    later = replace(PAST, searched=False, seconds=2.5)
+    assert History((later, PAST)).saved() == pytest.approx(6 + 3.5)
+    assert History((replace(later, seconds=20.0), later, PAST)).saved() == pytest.approx(18 - 22.5)
+    assert History((replace(PAST, seconds=100.0), later, PAST)).saved() == pytest.approx(10.0)
+    assert History((replace(PAST, seconds=2.0),)).saved() == 5.0
+
+
+def test_when_and_at_what_cost_a_candidate_was_last_tried() -> None:
+    slow = replace(quick("b", LOW), rungs={1: Rung(100, LOW, 0.003, 7.5, 1)})
+    found = History((replace(PAST, trials=(slow, trial("a", 0.9, {"depth": 2}))), PAST))
+    assert found.look_seconds("b") == 7.5
+    assert found.look_seconds("c") == 1.0
+    assert found.look_seconds("unknown") == 0.0
+    assert [found.runs_since(name) for name in ("b", "c", "unknown")] == [1, 2, 3]
+    assert found.runs_since("a", other_than={"depth": 2}) == 2
+    assert History((PAST,)).own_gap(100) == pytest.approx(0.97 - 0.87)
+    assert History((PAST,)).own_gap(2_500) is None
+
+
+def test_scores_on_three_times_as_many_rows_are_not_compared() -> None:
+    found = History((PAST,))
+    assert found.gaps("c", 100) == pytest.approx([0.97 - 0.62])
+    assert found.gaps("c", 199) == found.gaps("c", 51) == found.gaps("c", 100)
+    assert found.gaps("c", 300) == found.gaps("c", 33) == []
+    assert found.gaps("a", 320) == pytest.approx([0.97 - 0.93 + 0.06, 0.97 - 0.95 + 0.06])

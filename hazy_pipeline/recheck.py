@@ -1,0 +1,222 @@
+"""Does the earlier choice still stand on the new data? Asked first, and with a small part of what a search takes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pydantic import ValidationError
+
+from hazy_pipeline.contest import data_of, limit_of, search_of, searches, worker_of
+from hazy_pipeline.evaluate import evaluate, privacy_gate
+from hazy_pipeline.profile.drift import drift
+from hazy_pipeline.profile.model import Profile
+from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, Version, model_folder, version_at
+from hazy_pipeline.run import Run
+from hazy_pipeline.run_store import Json, RunFolder
+from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.synthesizers.base import load_synthesizer
+from hazy_pipeline.tune.history import History, Past, in_words, noise, why_overtaken, why_too_far
+from hazy_pipeline.tune.objective import objective, objective_error
+from hazy_pipeline.tune.race import standing, why_out
+from hazy_pipeline.tune.search import Search
+from hazy_pipeline.tune.trial import TrialRecord, evaluation_rows
+from hazy_pipeline.tune.worker import records
+
+MOST_REPAIRS = 3  # other configurations of the choice's family, where the privacy gate objects to its own
+PATIENCE = 5  # runs after which anyone is looked at again, however far behind it was and whatever it takes
+MOVED = 0.1  # Jensen-Shannon distance from which a column's move is worth telling
+MOST_MOVED = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the choice reached on the new data, and why it does not stand; None where it does."""
+
+    score: float
+    error: float
+    rows: int  # that the scored model was fitted on
+    metrics: dict[str, float]
+    hyperparameters: Hyperparameters
+    why: str | None = None
+    instead_of: str | None = None  # why these are not the hyperparameters chosen before
+
+
+def recheck(run: Run) -> Json:
+    """Is the earlier winner as close to real rows as it used to be, and has anyone overtaken it?
+
+    `stands`: whether it is kept; `reason` in words; the winner with its score on the new data. One look, on the lowest
+    rung, at its configuration. Where that would take more than a tenth of the search (a training by epochs), the champion's
+    model is judged on the new rows first, and only if that is further behind them than it was is the configuration fitted
+    again. Where the rows are too many or too few to compare its distance with earlier looks, the champion's model is
+    judged as well. Then looks at others, see `_others`.
+    """
+    search, history = search_of(run), searches(run)
+    latest = history.latest
+    assert latest is not None, "a recheck needs an earlier search"
+    looks = _Looks(run, search, history.saved())
+    limit = limit_of(run, search)
+    found = _winner(run, search, history, latest, looks, limit)
+    late: list[str] = []
+    if found.why is None:
+        others = list(_others(search, history, latest, looks, late))
+        rows = _rows(run, search)
+        why = why_overtaken(latest.winner, looks.own_score(history, limit, rows, found), history.leads(latest.winner), others,
+                            noise(found.error, history.gaps(latest.winner, rows)))  # fmt: skip
+        found = replace(found, why=why)
+    return {"stands": found.why is None, "reason": found.why or _confirmed(latest.winner, found, late),
+            "winner": latest.winner, "hyperparameters": found.hyperparameters,
+            "score": found.score, "rows": found.rows, "metrics": found.metrics, "limit": limit, "before": latest.run_id,
+            "moved": _moved(run)}  # fmt: skip
+
+
+class _Looks:
+    """Quick trials of this run, and the seconds that are left for them."""
+
+    def __init__(self, run: Run, search: Search, seconds: float) -> None:
+        self._run, self._search, self._left = run, search, seconds
+        self._seen = {name: records(search, name) for name in search.spaces}  # of a life of this task that was killed
+        self.own: TrialRecord | None = None  # the earlier winner's
+
+    def affords(self, seconds: float) -> bool:
+        return seconds <= self._left
+
+    def at(self, candidate: str) -> TrialRecord | None:
+        """A look at a candidate: first at its best of before, then at what the sampler suggests, knowing all scores."""
+        known = self._seen[candidate]
+        record = known.pop(0) if known else worker_of(self._run, candidate, "recheck").make_one(quick=True)
+        self._left -= record.seconds if record is not None else 0.0
+        return record
+
+    def at_winner(self, latest: Past) -> TrialRecord:
+        record = self.at(latest.winner)
+        assert record is not None, "a search allows one trial"
+        self.own = record
+        return record
+
+    def own_score(self, history: History, limit: float, rows: int, found: Verdict) -> float:
+        """The choice's score on the lowest rung: of its look, else as far behind real rows as in its last one."""
+        gap = history.own_gap(rows)
+        return found.score if self.own is not None or gap is None else limit - gap
+
+
+def _confirmed(winner: str, found: Verdict, late: list[str]) -> str:
+    told = f"{in_words(winner)}, chosen before, was validated again on the new data"
+    if found.instead_of:
+        told += f", in another configuration, for the privacy gate objects to the earlier one ({found.instead_of})"
+    return told + (f" ({' and '.join(late)} will be looked at in a later run)" if late else "")
+
+
+def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Looks, limit: float) -> Verdict:
+    gaps = history.gaps(latest.winner, _rows(run, search))
+    champion = version_at(run.tracking, CHAMPION)
+    serves = (
+        champion is not None
+        and champion.algorithm == latest.winner
+        and champion.tags.get("schema") == run.outputs("extract")["schema"]
+    )
+    dear = history.look_seconds(latest.winner) > history.allowance()
+    if champion is not None and serves and (dear or not gaps):
+        served = _champion(run, search, champion, limit)
+        if (dear and served.why is None) or (served.why is not None and not gaps):
+            return served
+    own = looks.at_winner(latest)
+    instead = _passing(own, latest, looks, history.look_seconds(latest.winner))
+    trouble = own.error or "; ".join(own.objections) or None
+    if instead is None or instead.score is None:
+        refused = f"{in_words(latest.winner)} could not be validated: {trouble}"
+        return Verdict(own.score or 0.0, 0.0, own.rows, own.metrics, own.hyperparameters, refused)
+    error = instead.rungs[instead.step].error
+    why = why_too_far(latest.winner, limit - instead.score, error, gaps) if gaps else None
+    return Verdict(instead.score, error, instead.rows, instead.metrics, instead.hyperparameters, why, trouble)
+
+
+def _passing(own: TrialRecord, latest: Past, looks: "_Looks", seconds: float) -> TrialRecord | None:
+    """The choice's own look, or the first in another configuration of its family, that the privacy gate lets pass.
+
+    A family that fits closely lies at the gate's limit, and which of its configurations passes is chance then: a search
+    for that reason alone would end with the same family.
+    """
+    tries = [own]
+    while tries[-1].objections and len(tries) <= MOST_REPAIRS and looks.affords(seconds):
+        record = looks.at(latest.winner)
+        if record is None:
+            break
+        tries.append(record)
+    return tries[-1] if tries[-1].score is not None and not tries[-1].objections else None
+
+
+def _champion(run: Run, search: Search, champion: Version, limit: float) -> Verdict:
+    """The model that serves, on the new data: is it as close to real rows as when it was trained?"""
+    data, part, table = data_of(run, search), search.rungs[0], search.schema.only_table
+    rows = data.rows(part)
+    with model_folder(run.tracking, str(champion.number)) as (_, folder):
+        synthetic = load_synthesizer(folder).sample(rows.num_rows, random_state=search.seed)[table.name]
+    found = evaluate(synthetic, rows, data.reference(), table, target=search.target, random_state=search.seed,
+                     max_rows=evaluation_rows(rows.num_rows))  # fmt: skip
+    score, error = objective(found, search.use_case), objective_error(found, search.use_case)
+    then = json.loads(champion.tags["scores"])
+    objections = "; ".join(privacy_gate(found))
+    why = (f"{in_words(champion.algorithm)} could not be validated: {objections}" if objections else
+           why_too_far(champion.algorithm, limit - score, error, [then["limit"] - then["score"]]))  # fmt: skip
+    metrics = {metric.name: metric.value for metric in found.metrics}
+    return Verdict(score, error, 0, metrics, json.loads(champion.tags["hyperparameters"]), why)
+
+
+def _others(search: Search, history: History, latest: Past, looks: _Looks, late: list[str]) -> Iterator[TrialRecord]:
+    """Looks at who might overtake the choice: the other families, and a fresh configuration of its own.
+
+    Who was not looked at for longest comes first, as long as the seconds that were saved suffice; whoever they do not
+    suffice for waits for a later run (`late` names them), yet never for more than PATIENCE runs.
+    """
+    waited = {name: history.runs_since(name) for name in search.spaces if name != latest.winner}
+    waited[latest.winner] = history.runs_since(latest.winner, other_than=latest.hyperparameters)
+    for candidate in sorted(waited, key=lambda name: (-waited[name], history.look_seconds(name))):
+        due = waited[candidate] >= PATIENCE
+        if not due and candidate != latest.winner and _far_behind(history, candidate):
+            continue
+        if not due and not looks.affords(history.look_seconds(candidate)):
+            late.append(f"another configuration of {in_words(candidate)}" if candidate == latest.winner
+                        else in_words(candidate))  # fmt: skip
+            continue
+        if candidate == latest.winner and looks.own is None:
+            continue  # its first look would be at the choice itself
+        record = looks.at(candidate)
+        if record is not None:
+            yield record
+
+
+def _far_behind(history: History, candidate: str) -> bool:
+    """Whether a family was out of the race when it was last tried beside the winner of that run."""
+    for past in history.pasts:
+        found, first = past.of(candidate), standing(past.winner, past.of(past.winner))
+        if found and first.best:
+            return why_out(standing(candidate, found), first, {}) is not None
+    return False
+
+
+def _rows(run: Run, search: Search) -> int:
+    """The rows that a quick look is fitted on."""
+    return data_of(run, search).train[search.rungs[0]].n_rows(run.config.name)
+
+
+def _moved(run: Run) -> str:
+    """The columns whose distributions moved most since the champion was trained, in words; empty where none did."""
+    champion = version_at(run.tracking, CHAMPION)
+    before = (
+        RunFolder(run.folder.root, run.config.name, champion.tags.get(RUN_TAG, "")) if champion is not None else None
+    )
+    if before is None or not (before.path / "profile" / "profile.json").exists():
+        return ""
+    try:
+        profiles = [Profile.model_validate_json((folder.path / "profile" / "profile.json").read_text(encoding="utf-8"))
+                    for folder in (before, run.folder)]  # fmt: skip
+    except ValidationError:  # written by another version of this program
+        return ""
+    distances = drift(*profiles)
+    moved = sorted((name for name in distances if distances[name] >= MOVED), key=lambda name: -distances[name])
+    told = ", ".join(f"{name} ({distances[name]:.2f})" for name in moved[:MOST_MOVED])
+    return (
+        f"Since the champion was trained these columns moved most: {told}; 0 is not at all, 1 is altogether."
+        if told
+        else ""
+    )
