@@ -1,7 +1,9 @@
 """The benchmarks' own arithmetic: splits, taking turns, resuming, targets. What they measure is not tested here."""
 
+import gzip
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from upath import UPath
 
 from benchmarks import __main__ as command_line
-from benchmarks import environments, quality, scaling
+from benchmarks import environments, later_runs, quality, scaling
 from benchmarks.ours import Ours
 from benchmarks.peers import protocol
 from benchmarks.report import methods_table, report, targets_table
@@ -301,3 +303,31 @@ def test_the_plot_tells_the_line_through_the_seconds(tmp_path: Path) -> None:
     scaling.plot(results, tmp_path / "scaling.svg")
     assert "<svg" in (tmp_path / "scaling.svg").read_text()
     assert "| Bayesian network | 2,000,000 | 7.0 | 7.0 | 3.50 | 500 |" in report(results.items)
+
+
+# --- later runs -------------------------------------------------------------------------------------------------------
+
+
+def test_feeds_grow_or_move_on_from_stage_to_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "feed").mkdir()
+    days = "".join(f"{i},01/{1 + i % 12:02}/11\n" for i in range(24))
+    (tmp_path / "feed" / "bike_sharing_hour.csv.gz").write_bytes(gzip.compress(f"instant,dteday\n{days}".encode()))
+    grown = list(later_runs.bikes(tmp_path))
+    assert [label for label, _ in grown] == [f"2011-{month:02}" for month in range(6, 13)]
+    assert [len(rows) for _, rows in grown] == [12, 14, 16, 18, 20, 22, 24]
+
+    moments = pa.array([datetime(2010, month, 5) for month in (1, 2, 3) for _ in range(4)], pa.timestamp("us"))
+    pq.write_table(pa.table({"InvoiceDate": moments, "n": range(12)}), tmp_path / "online_retail_2009_2011.parquet")
+    monkeypatch.setattr(later_runs, "MOST_RETAIL", 6)
+    assert [list(rows["n"]) for _, rows in later_runs.retail(tmp_path)] == [[*range(2, 8)], [*range(6, 12)]]
+
+    people = "".join(f"{i}\n" for i in range(10))
+    (tmp_path / "adult_train.csv.gz").write_bytes(gzip.compress(f"age\n{people}".encode()))
+    monkeypatch.setattr(later_runs, "FIRST_ADULT", 6)
+    monkeypatch.setattr(later_runs, "MORE_ADULT", 2)
+    first, second = (list(rows["age"]) for _, rows in later_runs.adult(tmp_path))
+    assert second[:6] == first
+    assert len(second) == 8
+
+    with pytest.raises(Missing, match="HAZY_BENCH_DATA"):
+        next(later_runs.adult(None))
