@@ -16,6 +16,8 @@ from hazy_pipeline.search_spaces import Parameter
 from hazy_pipeline.tables import Tables
 from hazy_pipeline.tune.objective import objective
 
+CLEARLY = 2.0  # standard errors beyond the privacy gate's limit
+
 
 def judge(run: Run, folder: UPath, *, rows: int) -> Json:
     """Evaluate on at most `rows` rows, write report.html, evaluation.json and plots into `folder`, return the scores."""
@@ -34,7 +36,7 @@ def judge(run: Run, folder: UPath, *, rows: int) -> Json:
     found = evaluate(synthetic, real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
     limit = real_limit(real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
     champion = _champion(run, train, rows)
-    verdict = privacy_gate(found)
+    verdict, clearly = privacy_gate(found), privacy_gate(found, beyond=CLEARLY)
     chosen = run.outputs("select")
     page = report_page(
         title=config.name, evaluation=found, limit=limit, table=table, synthetic=synthetic, reference=reference,
@@ -51,7 +53,8 @@ def judge(run: Run, folder: UPath, *, rows: int) -> Json:
     ).items():
         with (folder / name).open("wb") as file:
             figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
-    return {**_summary(run, found), "limit": _summary(run, limit), "champion": champion, "privacy_verdict": verdict}
+    return {**_summary(run, found), "limit": _summary(run, limit), "champion": champion, "privacy_verdict": verdict,
+            "clear_verdict": clearly}  # fmt: skip
 
 
 def model_card(run: Run, judged: Json) -> str:
@@ -88,6 +91,12 @@ def objections(judged: Json, rules: Promotion) -> list[str]:
             f"score {score:.3f} is more than {rules.tolerance} below the champion's {before['score']:.3f} on the same rows"
         )
     return reasons
+
+
+def at_the_gate(judged: Json, rules: Promotion) -> bool:
+    """Whether the privacy gate alone holds a judged version back, and by less than what is clear: another fit may pass."""
+    reasons = objections(judged, rules)
+    return bool(reasons) and reasons == list(judged["privacy_verdict"]) and not judged.get("clear_verdict", reasons)
 
 
 def _champion(run: Run, train: Tables, rows: int) -> dict[str, Any] | None:

@@ -43,6 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 EVALUATION_ROWS = 25_000
+AT_THE_GATE = "at_the_gate"  # tag of a version that the privacy gate alone held back, and not clearly
 EXTRACT_ATTEMPTS = 3
 
 
@@ -138,7 +139,8 @@ def decide(run: Run) -> Json:
             return {"train": False, "reason": f"nothing new since version {newest.number if newest else ''}"}
         reason = "forced" if run.options.force else "first run" if newest is None else (
             "the configuration changed" if unchanged else "new data")  # fmt: skip
-        kept = newest is not None and CHAMPION in newest.aliases  # else the earlier choice was not good enough
+        # else the earlier choice was not good enough; at the gate's limit a search would end with the like of it
+        kept = newest is not None and (CHAMPION in newest.aliases or AT_THE_GATE in newest.tags)
         return {"train": True, "reason": reason, **prepare(run, folder, kept=kept)}
 
     outputs = run.folder.step("decide").once(inputs, make)
@@ -260,7 +262,7 @@ def evaluate(run: Run) -> Json:
 
 def register(run: Run) -> Json:
     """Put the model on the registry's shelf, once per run."""
-    from hazy_pipeline.judge import model_card
+    from hazy_pipeline.judge import at_the_gate, model_card
     from hazy_pipeline.registry.models import register as register_model
 
     run = pinned(run)
@@ -273,6 +275,7 @@ def register(run: Run) -> Json:
         "config": run.config.digest,
         "scores": json.dumps(_scores(judged)),
         "hyperparameters": json.dumps(winner["hyperparameters"]),
+        **({AT_THE_GATE: "yes"} if at_the_gate(judged, run.config.promotion) else {}),
     }
     with local_folder(run.folder.path / "train" / "model") as model:
         version = register_model(
