@@ -145,8 +145,10 @@ def test_an_earlier_choice_is_validated_again_at_a_fraction_of_the_cost_or_gives
     kept = run.outputs("select")
     assert kept["searched"] is False
     assert any("was validated again" in reason for reason in kept["reasons"])
-    # the winner and another of its family; the rival had been far behind
-    assert sum(entry["trials"] for entry in kept["leaderboard"]) == 2
+    # the winner, another of its family, and the rival, which had been out of reach by little or not at all
+    looks = {entry["candidate"]: entry["trials"] for entry in kept["leaderboard"]}
+    assert looks.pop(kept["winner"]["candidate"]) == 2
+    assert sum(looks.values()) <= 1
 
     shifted(8000).to_csv(csv, index=False)
     third = run_pipeline(config, "run 3", Options())

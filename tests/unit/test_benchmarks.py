@@ -268,7 +268,8 @@ def test_the_table_of_methods_has_a_line_for_each_that_was_measured() -> None:
 
 
 def test_every_target_can_be_judged_from_what_is_measured() -> None:
-    everything = {**measured(0.6, 2), "sample_large": seconds(1), "fit_codes": seconds(1), "fit_chow_liu": seconds(1)}
+    everything = {**measured(0.6, 2), "sample_large": seconds(1), "fit_codes": seconds(1), "fit_labels": seconds(1),
+                  "fit_chow_liu": seconds(1)}  # fmt: skip
     items = dict.fromkeys(quality.METHODS, everything)
     assert all(over_seeds(target.figure, {"0": items}) is not None for target in TARGETS)
 
