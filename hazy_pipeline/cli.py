@@ -159,7 +159,10 @@ def generate(
     table: Annotated[str | None, typer.Option(help="Table to write, where the destination is a database")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same rows")] = 0,
     where: Annotated[
-        str | None, typer.Option(help="Only rows of these values: 'age>=30, city=Wien|Graz, income=null'")
+        list[str] | None,
+        typer.Option(
+            help="Only rows of these values: 'age>=30, city=Wien|Graz, income=null'; may be given several times"
+        ),
     ] = None,
     shard: Annotated[str | None, typer.Option(help="2/5: only the second of five parts of the rows")] = None,
 ) -> None:
@@ -176,7 +179,7 @@ def generate(
                   TimeRemainingColumn(), TextColumn("left"), console=console) as bar:  # fmt: skip
         task = bar.add_task("rows", total=total)
         found = generate_rows(name, rows=rows, to=to, alias=alias or "champion", connection=connection, table=table, seed=seed,
-                              where=where, shard=shard, on_rows=lambda n: bar.advance(task, n))  # fmt: skip
+                              where=", ".join(where) if where else None, shard=shard, on_rows=lambda n: bar.advance(task, n))  # fmt: skip
     speed = f", {found['rows'] / found['seconds']:,.0f} rows/s" if found["seconds"] > 0 else ""
     console.print(f"{found['rows']:,} rows of {name} version {found['version']} ({found['algorithm']}) -> "
                   f"{found['location']} in {found['seconds']:.1f} s{speed}", highlight=False)  # fmt: skip

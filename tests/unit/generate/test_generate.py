@@ -84,6 +84,8 @@ def test_from_the_command_line(name: str, tmp_path: Path, monkeypatch: pytest.Mo
         str(target),
         "--where",
         "sex=Female",
+        "--where",
+        "age>=30",
         "--shard",
         "1/1",
     ]
@@ -91,9 +93,11 @@ def test_from_the_command_line(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 0
-    assert set(pd.read_csv(target)["sex"]) == {"Female"}
+    found = pd.read_csv(target)
+    assert set(found["sex"]) == {"Female"}
+    assert found["age"].min() >= 30
     assert "400" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", [*command[:-4], "--where", "sex=Unknown"])
+    monkeypatch.setattr(sys, "argv", [*command[:-6], "--where", "sex=Unknown"])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 1
