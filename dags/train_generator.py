@@ -15,7 +15,7 @@ from hazy_airflow import CPUS, OWNER, Generator, generators, gpu_queue, perform,
 from hazy_pipeline import settings
 from hazy_pipeline.config import GeneratorConfig
 from hazy_pipeline.errors import ServiceError, SourceError
-from hazy_pipeline.search_spaces import MEMORY, SPACES
+from hazy_pipeline.search_spaces import MEMORY, SPACES, in_words
 from hazy_pipeline.synthesizers import ACCELERATORS
 
 GPU_POOL = "gpu"
@@ -185,7 +185,7 @@ def candidate_group(file: str, config: GeneratorConfig, name: str, timeout: time
     workers = config.tuning.workers
     placed: dict[str, Any] = {"execution_timeout": timeout, "doc_md": tune.function.__doc__}
     placed |= gpu_place(config, name)
-    title = name.replace("_", " ").capitalize().replace("Gan", "GAN")
+    title = in_words(name, capital=True)
     with TaskGroup(name, group_display_name=title, tooltip=f"Search for the best {title} within the budget"):
         cores = max(1, CPUS // (len(config.candidates) * workers))
         tuned = tune.override(**placed).partial(file=file, candidate=name, cores=cores).expand(worker=[*range(workers)])

@@ -13,10 +13,10 @@ from hazy_pipeline.errors import DataError
 from hazy_pipeline.evaluate import real_limit
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, digest
-from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
+from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace, in_words
 from hazy_pipeline.tables import Tables, write_frames
 from hazy_pipeline.tune.budget import Prediction, ruled_out
-from hazy_pipeline.tune.history import History, Past, in_words, keep, read_history
+from hazy_pipeline.tune.history import History, Past, keep, read_history
 from hazy_pipeline.tune.objective import objective
 from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
 from hazy_pipeline.tune.rungs import rungs_of, step_of
@@ -235,7 +235,7 @@ def _reasons(run: Run, search: Search, leaderboard: list[Json], again: Json | No
         changed = winner["candidate"] != again["winner"]
         sentences.append(again["reason"][:1].upper() + again["reason"][1:] + (
             ": no search was needed." if again["stands"] else
-            f"; so all were searched again, and {_words(winner['candidate'])} "
+            f"; so all were searched again, and {in_words(winner['candidate'])} "
             f"{'takes its place' if changed else 'won again'}."))  # fmt: skip
         sentences += [again["moved"]] if again["moved"] else []
     made = sum(entry["trials"] for entry in leaderboard)
@@ -246,7 +246,8 @@ def _reasons(run: Run, search: Search, leaderboard: list[Json], again: Json | No
     sentences.append(f"Within {tuning.seconds:,} s{memory}, {hit} ({spent:,.0f} s of work).")
     space = search.spaces[winner["candidate"]]
     sentences += [
-        f"{_words(winner['candidate'], True)}: {edge}." for edge in at_the_edge(space, winner["hyperparameters"])
+        f"{in_words(winner['candidate'], capital=True)}: {edge}."
+        for edge in at_the_edge(space, winner["hyperparameters"])
     ]
     return sentences
 
@@ -297,8 +298,3 @@ def _table(leaderboard: list[Json]) -> bytes:
         configuration: dict[str, Any] = entry["hyperparameters"]
         writer.writerow((*(entry.get(c) for c in columns), ", ".join(f"{k}={v}" for k, v in configuration.items())))
     return text.getvalue().encode()
-
-
-def _words(candidate: str, capital: bool = False) -> str:
-    words = in_words(candidate)
-    return words[:1].upper() + words[1:] if capital else words

@@ -12,17 +12,15 @@ from hazy_pipeline.evaluate.result import Evaluation, Group
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, local_folder
 from hazy_pipeline.schema import DatasetSchema, differences
-from hazy_pipeline.search_spaces import Parameter
+from hazy_pipeline.search_spaces import Parameter, in_words
 from hazy_pipeline.tables import Tables
 from hazy_pipeline.tune.objective import objective
-
-CLEARLY = 2.0  # standard errors beyond the privacy gate's limit
 
 
 def judge(run: Run, folder: UPath, *, rows: int) -> Json:
     """Evaluate on at most `rows` rows, write report.html, evaluation.json and plots into `folder`, return the scores."""
     from hazy_pipeline.evaluate import evaluate, real_limit
-    from hazy_pipeline.evaluate.privacy import privacy_gate
+    from hazy_pipeline.evaluate.privacy import CLEARLY, privacy_gate
     from hazy_pipeline.evaluate.report import describe, figures, report_page
     from hazy_pipeline.synthesizers.base import load_synthesizer
 
@@ -162,7 +160,7 @@ def _bounds(run: Run) -> str:
     words.append(f"at most {tuning.max_rows:,} rows a trial")
     for candidate, space in run.config.search_spaces().items():
         ranges = [f"{name} {_range(getattr(space, name))}" for name in space.limits]
-        words.append(f"{candidate.replace('_', ' ')} ({', '.join(ranges)})")
+        words.append(f"{in_words(candidate)} ({', '.join(ranges)})")
     return "; ".join(words)
 
 
@@ -192,7 +190,7 @@ def _reasons(leaderboard: list[dict[str, Any]], *, searched: bool) -> list[str]:
 
 
 def _name(entry: dict[str, Any]) -> str:
-    return str(entry["candidate"]).replace("_", " ").capitalize().replace("Gan", "GAN")
+    return in_words(entry["candidate"], capital=True)
 
 
 def refuse_changed_schema(run: Run, schema: DatasetSchema) -> None:

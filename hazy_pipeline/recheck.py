@@ -13,9 +13,9 @@ from hazy_pipeline.profile.model import Profile
 from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, Version, model_folder, version_at
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, RunFolder
-from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.search_spaces import Hyperparameters, in_words
 from hazy_pipeline.synthesizers.base import load_synthesizer
-from hazy_pipeline.tune.history import History, Past, in_words, noise, why_overtaken, why_too_far
+from hazy_pipeline.tune.history import History, Past, noise, why_overtaken, why_too_far
 from hazy_pipeline.tune.objective import objective, objective_error
 from hazy_pipeline.tune.race import standing, why_out
 from hazy_pipeline.tune.search import Search

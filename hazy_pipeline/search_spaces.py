@@ -263,6 +263,13 @@ SPACES: dict[str, type[SearchSpace]] = {
     "gan": GanSpace,
 }
 
+
+def in_words(candidate: str, *, capital: bool = False) -> str:
+    """A family's name for people."""
+    words = "GAN" if candidate == "gan" else candidate.replace("_", " ")
+    return words[:1].upper() + words[1:] if capital else words
+
+
 # What each use case changes in the defaults above; a Generator's YAML has the last word.
 PRESETS: dict[UseCase, dict[str, dict[str, Any]]] = {
     UseCase.TESTING: {

@@ -2,12 +2,13 @@
 
 from hazy_pipeline.estimate.estimator import duration, memory
 from hazy_pipeline.estimate.forecast import CandidateForecast, Forecast, Influence
+from hazy_pipeline.search_spaces import in_words
 
 BUSY = 1.5  # wall-clock seconds per processor second from which others are said to use the cores
 
 
 def title(candidate: str) -> str:
-    return candidate.replace("_", " ").capitalize().replace("Gan", "GAN")
+    return in_words(candidate, capital=True)
 
 
 def about(seconds: float) -> str:

@@ -13,6 +13,7 @@ DCR_TOLERANCE = 0.06
 COPIES_TOLERANCE = 0.005
 MEMBERSHIP_TOLERANCE = 0.04
 ERRORS = 4.0
+CLEARLY = 2.0  # standard errors beyond its limit from which on the gate's objection is no matter of chance
 
 
 def dcr_share(rows: Rows) -> Metric | None:

@@ -14,6 +14,7 @@ from hazy_pipeline.evaluate.figures import MAX_COLUMNS, ROWS, figures
 from hazy_pipeline.evaluate.result import Evaluation
 from hazy_pipeline.evaluate.rows import Rows, read_rows
 from hazy_pipeline.schema import TableSchema
+from hazy_pipeline.search_spaces import in_words
 
 OPEN_COLUMNS = 40  # more distributions than this are folded away
 
@@ -105,7 +106,7 @@ def _entry(entry: dict[str, Any], leaderboard: list[dict[str, Any]], winner: dic
 
 
 def _name(entry: dict[str, Any]) -> str:
-    return str(entry.get("candidate", "")).replace("_", " ")
+    return in_words(str(entry.get("candidate", "")))
 
 
 def _associations(rows: Rows) -> dict[str, Any]:

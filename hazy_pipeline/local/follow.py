@@ -13,6 +13,7 @@ from hazy_pipeline.errors import ServiceError
 from hazy_pipeline.local.airflow_api import AirflowApi, TaskState
 from hazy_pipeline.local.layout import Layout
 from hazy_pipeline.local.services import started
+from hazy_pipeline.search_spaces import in_words
 
 POLL_SECONDS = 0.5
 MARKS = {
@@ -69,7 +70,7 @@ def follow(api: AirflowApi, layout: Layout, console: Console, dag_id: str, run_i
 def title(task: TaskState) -> str:
     """`Gaussian copula: Tune` for a task in a group, with the worker's number where it is mapped."""
     group, _, _ = task.task_id.rpartition(".")
-    words = group.replace("_", " ").capitalize().replace("Gan", "GAN")
+    words = in_words(group, capital=True)
     own = f"{task.title} {task.map_index + 1}" if task.map_index >= 0 else task.title
     return f"{words}: {own}" if words else own
 

@@ -14,7 +14,7 @@ from typing import Any
 from upath import UPath
 
 from hazy_pipeline.run_store import folder_name
-from hazy_pipeline.search_spaces import Hyperparameters
+from hazy_pipeline.search_spaces import Hyperparameters, in_words
 from hazy_pipeline.tune.budget import allowance
 from hazy_pipeline.tune.choice import best_of
 from hazy_pipeline.tune.trial import TrialRecord
@@ -205,8 +205,3 @@ def _low(found: Sequence[TrialRecord]) -> float | None:
     """The best score on the lowest rung that the privacy gate would let pass; None where there is none."""
     return max((r.rungs[min(r.rungs)].score for r in found if r.rungs and not r.objections and not r.confirms),
                default=None)  # fmt: skip
-
-
-def in_words(candidate: str) -> str:
-    """A family's name for people."""
-    return "GAN" if candidate == "gan" else candidate.replace("_", " ")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from hazy_pipeline.search_spaces import in_words
 from hazy_pipeline.tune.choice import best_on, spread_of
 from hazy_pipeline.tune.trial import TrialRecord
 
@@ -86,7 +87,7 @@ def why_out(one: Standing, first: Standing | None, rows: Mapping[int, int]) -> s
     trials = "its first trial" if one.n == 1 else f"the best of its {one.n} trials"
     on = f" on {rows[step]:,} rows" if step in rows else ""
     return (
-        f"{trials} reached {one.best[step]:.3f}{on}, where {first.candidate.replace('_', ' ')} reached "
+        f"{trials} reached {one.best[step]:.3f}{on}, where {in_words(first.candidate)} reached "
         f"{first.best[step]:.3f}; more trials were expected to add {one.promise:.3f} at most"
     )
 

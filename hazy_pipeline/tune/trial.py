@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from hazy_pipeline.errors import HazyError, ServiceError
 from hazy_pipeline.evaluate import evaluate, privacy_gate
+from hazy_pipeline.evaluate.privacy import CLEARLY
 from hazy_pipeline.evaluate.result import Evaluation
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.synthesizers import synthesizer_class
@@ -27,9 +28,6 @@ from hazy_pipeline.tune.rungs import EVALUATION_ROWS, MIN_ROWS, epochs_of, step_
 from hazy_pipeline.tune.search import Search, open_study, seed_of, sibling_study
 
 SLOT, WORKER, RESULT = "hazy:slot", "hazy:worker", "hazy:result"
-CLEARLY = (
-    2.0  # standard errors: few rows are remembered better than many, so that on few the gate's limit is no limit yet
-)
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "fail": TrialState.FAIL}  # by a record's
 
 
@@ -179,6 +177,7 @@ def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_st
         record = replace(
             record, seconds=record.seconds + seconds, rungs={**record.rungs, step: rung},
             metrics={metric.name: metric.value for metric in evaluation.metrics},
+            # few rows are remembered better than many, so that on few the gate's limit is no limit yet
             objections=tuple(privacy_gate(evaluation, beyond=0.0 if part == search.rungs[-1] else CLEARLY)),
         )  # fmt: skip
         trial.report(score, step)

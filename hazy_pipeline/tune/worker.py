@@ -224,7 +224,8 @@ class Worker:
 
     def _next_seconds(self, mine: Sequence[TrialRecord]) -> float:
         """What the next trial takes at least: the lowest rung, as it was before; 0 where nothing is known."""
-        costs = [record.rungs[min(record.rungs)].seconds for record in mine if record.rungs]
+        costs = [record.rungs[min(record.rungs)].seconds for record in mine
+                 if record.rungs and not record.confirms]  # fmt: skip
         return statistics.median(costs) if costs else 0.0
 
     def _rows(self) -> dict[int, int]:
