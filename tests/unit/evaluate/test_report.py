@@ -93,7 +93,7 @@ def test_the_page_tells_scores_leaderboard_reasons_and_facts(judged):
     for metric in judged["evaluation"].metrics:
         assert f"{metric.value:.3f}" in text
         assert f"real {judged['limit'][metric.name].value:.3f}" in text
-    for words in ("bank <customers>", "bayesian network", "0.9100", "12.3", "n_bins", "gan", "It <won>.", "manual__<1>",
+    for words in ("bank <customers>", "bayesian network", "0.9100", "12.3", "n_bins", "GAN", "It <won>.", "manual__<1>",
                   "Privacy: passed.", "key (identifier)", "words (text)"):  # fmt: skip
         assert words in text
 
