@@ -43,14 +43,12 @@ def variables() -> dict[str, str]:
 
 def shown(own: str) -> str:
     """The database for people and records, without password; `own` is what stands there without the variable."""
-    for name in INDIRECT:
-        if os.environ.get(name):
-            return f"what {name} names"
     if is_server():
         from hazy_pipeline.connectors.database import Database
 
         return Database(_url(settings.airflow_database() or "")).shown
-    return settings.airflow_database() or own
+    indirect = next((f"what {name} names" for name in INDIRECT if os.environ.get(name)), None)
+    return settings.airflow_database() or indirect or own
 
 
 def require_reachable() -> bool:
