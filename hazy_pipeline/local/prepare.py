@@ -26,13 +26,12 @@ def prepare(layout: Layout, say: Callable[[str], None]) -> None:
     Raises ServiceError where Airflow's database is a server's and out of reach, or, with the tool's own output, where a
     database cannot be prepared.
     """
-    has_tables = metadata.require_reachable()
     for folder in (layout.home, layout.airflow_home, layout.logs, layout.task_logs):
         folder.mkdir(parents=True, exist_ok=True)
     kept = _secrets(layout)
     _write_private(layout.passwords_file, json.dumps({ADMIN: kept["password"]}) + "\n")
     _write_private(layout.airflow_config, _airflow_config(layout, kept))
-    _databases(layout, say, has_tables=has_tables)
+    _databases(layout, say)
 
 
 def password(layout: Layout) -> str:
@@ -78,8 +77,9 @@ def _write_private(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _databases(layout: Layout, say: Callable[[str], None], *, has_tables: bool) -> None:
+def _databases(layout: Layout, say: Callable[[str], None]) -> None:
     """Migrate both databases, each in a process of its own, side by side; a marker remembers for which versions."""
+    has_tables = metadata.require_reachable()  # a server's database may be another one than when the marker was set
     marker = layout.home / "prepared.json"
     wanted = {name: version(name) for name in ("apache-airflow", "mlflow")}
     wanted["tracking_uri"] = layout.tracking_uri
