@@ -5,6 +5,8 @@ from pathlib import Path
 
 from upath import UPath
 
+AIRFLOW_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+
 
 def home() -> Path:
     """`HAZY_HOME`: the one folder that holds all local state (default `.hazy` in the working directory)."""
@@ -40,6 +42,14 @@ def study_storage() -> str | None:
     None keeps a journal file in the run's folder.
     """
     return os.environ.get("HAZY_STUDY_STORAGE") or None
+
+
+def airflow_database() -> str | None:
+    """`AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`, Airflow's own variable: URL of its database, `${NAME}` for another variable.
+
+    None keeps SQLite in `$HAZY_HOME/airflow`.
+    """
+    return os.environ.get(AIRFLOW_DATABASE) or None
 
 
 def generators_folder() -> Path:

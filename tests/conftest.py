@@ -54,7 +54,15 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """A `HAZY_HOME` of the test's own, and none of the settings or connections of whoever runs the tests."""
     for name in list(os.environ):
         if name.startswith(
-            ("HAZY_", "AIRFLOW_CONN_", "MLFLOW_TRACKING", "MLFLOW_REGISTRY", "MLFLOW_RUN", "MLFLOW_EXP")
+            (
+                "HAZY_",
+                "AIRFLOW_CONN_",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+                "MLFLOW_TRACKING",
+                "MLFLOW_REGISTRY",
+                "MLFLOW_RUN",
+                "MLFLOW_EXP",
+            )
         ):
             monkeypatch.delenv(name)
     folder = tmp_path_factory.mktemp("hazy-home")

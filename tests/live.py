@@ -7,9 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Live:
 
     layout: Layout
     first_start: str
+    more: Mapping[str, str] = field(default_factory=dict)  # environment variables beside the usual ones
 
     @property
     def bank(self) -> Path:
@@ -39,9 +40,15 @@ class Live:
 
     def hazy(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Call the command line for this installation."""
-        return subprocess.run(
-            [sys.executable, "-m", "hazy_pipeline.cli", *arguments],
-            env=_environment(self.layout), cwd=self.layout.home, text=True, capture_output=True, check=False,
+        with self.calling(*arguments) as process:
+            out, err = process.communicate()
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def calling(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, without waiting for its end."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "hazy_pipeline.cli", *arguments], env=_environment(self.layout) | self.more,
+            cwd=self.layout.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def api(self) -> AirflowApi:
@@ -91,7 +98,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with _locked(root):
         users = _users(root, +1)
         if users == 1:
-            layout = _new_layout(home)
+            layout = new_layout(home)
             done = Live(layout, "").hazy("start")
             (home / "first-start.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
             if done.returncode:
@@ -124,8 +131,8 @@ def _users(root: Path, change: int) -> int:
     return count
 
 
-def _new_layout(home: Path) -> Layout:
-    """A small bank and a quick Generator in a fresh home, on free ports."""
+def new_layout(home: Path, **changes: Any) -> Layout:
+    """A small bank and a quick Generator, with changes to its settings, in a fresh home, on free ports."""
     (home / "generators").mkdir(parents=True, exist_ok=True)
     values = yaml.safe_load((REPOSITORY / "dags" / "generators" / f"{GENERATOR}.yaml").read_text(encoding="utf-8"))
     values |= {
@@ -133,6 +140,7 @@ def _new_layout(home: Path) -> Layout:
         "tuning": {"trials": 3, "seconds": 60, "max_rows": 1000},
         "watch": {"every_seconds": 10},
         "output": {"rows": 200},
+        **changes,
     }
     (home / "generators" / f"{GENERATOR}.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     if not (home / "demo" / "bank.db").exists():

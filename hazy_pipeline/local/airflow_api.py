@@ -17,6 +17,10 @@ PAGE = 100
 DAG_SECONDS = 120.0  # the DAG processor needs one round over the files
 
 
+class SilentError(ServiceError):
+    """Airflow does not answer, or says that it cannot at the moment; the same may work a little later."""
+
+
 @dataclass(frozen=True)
 class TaskState:
     """One task instance as it stands now."""
@@ -113,6 +117,8 @@ class AirflowApi:
 
     def _log_in(self) -> None:
         answer = self._send("POST", "/auth/token", json=self._credentials)
+        if answer.is_server_error:
+            raise SilentError(f"Airflow answers {answer.status_code} to the login: {answer.text[:2000]}")
         if not answer.is_success:
             raise ServiceError(
                 f"Airflow refuses the login of {ADMIN} ({answer.status_code}); `hazy down`, then `hazy up`"
@@ -125,16 +131,15 @@ class AirflowApi:
             self._log_in()
             answer = self._send(method, url, **options)
         if not answer.is_success and answer.status_code not in accept:
-            raise ServiceError(f"Airflow answers {answer.status_code} to {method} {url}: {answer.text[:2000]}")
+            kind = SilentError if answer.is_server_error else ServiceError
+            raise kind(f"Airflow answers {answer.status_code} to {method} {url}: {answer.text[:2000]}")
         return answer
 
     def _send(self, method: str, url: str, **options: Any) -> httpx.Response:
         try:
             return self._client.request(method, url, **options)
         except httpx.HTTPError as error:
-            raise ServiceError(
-                f"Airflow does not answer at {self._client.base_url}: {error!r}; see `hazy up`"
-            ) from None
+            raise SilentError(f"Airflow does not answer at {self._client.base_url}: {error!r}; see `hazy up`") from None
 
 
 def _task_state(entry: Mapping[str, Any]) -> TaskState:

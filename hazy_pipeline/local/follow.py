@@ -10,12 +10,13 @@ from pathlib import Path
 from rich.console import Console
 
 from hazy_pipeline.errors import ServiceError
-from hazy_pipeline.local.airflow_api import AirflowApi, TaskState
+from hazy_pipeline.local.airflow_api import AirflowApi, SilentError, TaskState
 from hazy_pipeline.local.layout import Layout
-from hazy_pipeline.local.services import started
+from hazy_pipeline.local.services import KEEPER, started
 from hazy_pipeline.search_spaces import in_words
 
 POLL_SECONDS = 0.5
+PATIENCE = 300.0  # seconds to wait for an Airflow that does not answer: its database may be restarting
 MARKS = {
     "success": "[green]done[/]",
     "failed": "[bold red]failed[/]",
@@ -44,13 +45,26 @@ class Ended:
 
 
 def follow(api: AirflowApi, layout: Layout, console: Console, dag_id: str, run_id: str) -> Ended:
-    """Print every task as it ends, until the run has ended. Raises ServiceError where a service dies meanwhile."""
-    began = time.monotonic()
+    """Print every task as it ends, until the run has ended; a service that ends meanwhile is started again by the keeper.
+
+    Raises ServiceError where there is no keeper, and where Airflow stays silent for `PATIENCE` seconds.
+    """
+    began = heard = time.monotonic()
+    living = _Living(layout)
     shown: dict[tuple[str, int], tuple[str | None, int]] = {}
     with _status(console) as show:
         while True:
-            state = api.run_state(dag_id, run_id)
-            tasks = api.tasks(dag_id, run_id)
+            for name in living.started_again():
+                console.print(f"[yellow]{name} had ended, and was started again[/]", highlight=False, soft_wrap=True)
+            try:
+                state, tasks = api.run_state(dag_id, run_id), api.tasks(dag_id, run_id)
+            except SilentError:
+                if time.monotonic() - heard > PATIENCE:
+                    raise
+                show(f"{time.monotonic() - began:5.0f} s  Airflow does not answer at the moment; waiting")
+                time.sleep(POLL_SECONDS)
+                continue
+            heard = time.monotonic()
             for task in tasks:
                 seen = (task.state, task.try_number)
                 if task.state in MARKS and shown.get(task.key) != seen:
@@ -60,7 +74,6 @@ def follow(api: AirflowApi, layout: Layout, console: Console, dag_id: str, run_i
             if state in ("success", "failed"):
                 break
             show(_running(tasks, time.monotonic() - began))
-            _require_living(layout)
             time.sleep(POLL_SECONDS)
     failures = tuple(_failure(layout, dag_id, run_id, task) for task in tasks if task.state == "failed")
     own = tuple(failure for failure in failures if failure.task != VERDICT)
@@ -95,10 +108,25 @@ def _status(console: Console) -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(text)
 
 
-def _require_living(layout: Layout) -> None:
-    for service in started(layout):
-        if service.leader() is None:
-            raise ServiceError(f"{service.name} has ended; see {layout.logs}, then start again: what was done is kept")
+class _Living:
+    """Which processes the services are, from one look to the next."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._pids = {service.name: service.pid for service in started(layout)}
+
+    def started_again(self) -> list[str]:
+        """The services that are new processes since the last look; raises ServiceError where nobody would do that."""
+        now = started(self._layout)
+        ended = [service.name for service in now if service.leader() is None]
+        if ended and (KEEPER.name in ended or KEEPER.name not in (service.name for service in now)):
+            raise ServiceError(
+                f"{', '.join(ended)} ended; see {self._layout.logs}, then start again: what was done is kept"
+            )
+        pids = {service.name: service.pid for service in now}
+        again = [name for name, pid in pids.items() if self._pids.get(name, pid) != pid]
+        self._pids = pids
+        return again
 
 
 def _failure(layout: Layout, dag_id: str, run_id: str, task: TaskState) -> Failure:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hazy_pipeline import settings
 from hazy_pipeline.errors import ConfigurationError
+from hazy_pipeline.local import metadata
 
 MOST_TASKS_AT_ONCE = 8  # beyond it SQLite's single writer makes Airflow's services time out and die
 
@@ -69,14 +70,21 @@ class Layout:
     @property
     def parallelism(self) -> int:
         """Tasks at once: enough for three candidates and the sensors beside them."""
-        return min(MOST_TASKS_AT_ONCE, max(4, os.cpu_count() or 1))
+        wanted = max(4, os.cpu_count() or 1)
+        return wanted if metadata.is_server() else min(MOST_TASKS_AT_ONCE, wanted)
+
+    @property
+    def airflow_database(self) -> str:
+        """Airflow's own database, for people: no password."""
+        return metadata.shown(f"sqlite:///{self.airflow_home / 'airflow.db'}")
 
     def environment(self) -> dict[str, str]:
-        """The environment of every service and, inherited, of every task."""
+        """The environment of every service and, inherited, of every task; it may hold a database's password."""
         loopback = "127.0.0.1,localhost"
         no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), loopback)))
         return {
             **os.environ,
+            **metadata.variables(),
             "HAZY_HOME": str(self.home),
             "HAZY_GENERATORS": str(self.generators),
             "HAZY_MLFLOW_PAGE": self.mlflow_page,

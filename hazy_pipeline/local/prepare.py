@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 
 from hazy_pipeline.errors import ServiceError
+from hazy_pipeline.local import metadata
 from hazy_pipeline.local.layout import Layout
 
 ADMIN = "admin"
@@ -22,7 +23,8 @@ GPU_POOL = "gpu"
 def prepare(layout: Layout, say: Callable[[str], None]) -> None:
     """Write the settings and bring both databases to the installed versions; quick where nothing changed.
 
-    Raises ServiceError with the tool's own output where a database cannot be prepared.
+    Raises ServiceError where Airflow's database is a server's and out of reach, or, with the tool's own output, where a
+    database cannot be prepared.
     """
     for folder in (layout.home, layout.airflow_home, layout.logs, layout.task_logs):
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,10 +79,12 @@ def _write_private(path: Path, text: str) -> None:
 
 def _databases(layout: Layout, say: Callable[[str], None]) -> None:
     """Migrate both databases, each in a process of its own, side by side; a marker remembers for which versions."""
+    has_tables = metadata.require_reachable()  # a server's database may be another one than when the marker was set
     marker = layout.home / "prepared.json"
     wanted = {name: version(name) for name in ("apache-airflow", "mlflow")}
     wanted["tracking_uri"] = layout.tracking_uri
-    if marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == wanted:
+    wanted["airflow_database"] = layout.airflow_database
+    if has_tables and marker.exists() and json.loads(marker.read_text(encoding="utf-8")) == wanted:
         return
     say("preparing the databases (once)")
     pools = layout.airflow_home / "pools.json"

@@ -39,6 +39,9 @@ class Service:
     port_variable: str = ""
 
 
+KEEPER = Service("keeper", ("hazy_pipeline.local.keeper",))  # starts the others again where they end by themselves
+
+
 @dataclass(frozen=True)
 class Started:
     """A process that `up` started: the leader of the session `pid`."""
@@ -139,7 +142,17 @@ def start(layout: Layout, say: Callable[[str], None]) -> bool:
     if missing:
         say(f"starting {', '.join(service.name for service in missing)}")
     _wait_until_healthy(layout, running)
+    if KEEPER.name not in running:  # last: what ends while it starts is an error, which a person must see
+        _record(layout, [*running.values(), _spawn(layout, KEEPER)])
     return bool(missing)
+
+
+def start_again(layout: Layout, name: str) -> None:
+    """Start one service in place of the one that has ended, whose children are ended first; called under `locked`."""
+    recorded = started(layout)
+    _end([service for service in recorded if service.name == name])
+    service = next(service for service in services(layout) if service.name == name)
+    _record(layout, [*(s for s in recorded if s.name != name), _spawn(layout, service)])
 
 
 def stop(layout: Layout) -> list[str]:
@@ -183,6 +196,7 @@ def _setting(layout: Layout) -> dict[str, str]:
         "Airflow's address": layout.airflow_page,
         "MLflow's address": layout.mlflow_page,
         "the tracking store": layout.tracking_uri,
+        "Airflow's database": layout.airflow_database,
         "the folder of Generators": str(layout.generators),
         "the checkout": str(layout.project),
     }

@@ -64,9 +64,7 @@ def test_the_server_restarted_in_the_middle_costs_nothing(crew: Crew, on_postgre
     for away, made in ((2.0, 1), (0.2, 4)):
         crew.wait(lambda made=made: crew.made() >= made)
         before = {r.slot: r for name in crew.search.spaces for r in records(crew.search, name)}
-        on_postgres.server.process.stop(signal.SIGQUIT)
-        time.sleep(away)
-        on_postgres.server.process.start()
+        on_postgres.server.process.restart(seconds_away=away)
         found = {r.slot: r for name in crew.search.spaces for r in records(crew.search, name)}
         assert before.items() <= found.items()
     crew.end()  # each by itself: none had to be started again
