@@ -19,7 +19,7 @@ from hazy_pipeline.tune.budget import Prediction, ruled_out
 from hazy_pipeline.tune.history import History, Past, keep, read_history
 from hazy_pipeline.tune.objective import objective
 from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
-from hazy_pipeline.tune.rungs import rungs_of, splits_of, step_of
+from hazy_pipeline.tune.rungs import SPLITS_STEP, rungs_of, splits_of, step_of
 from hazy_pipeline.tune.search import Search, is_prepared, open_ledger, open_study
 from hazy_pipeline.tune.splits import read_splits, write_splits
 from hazy_pipeline.tune.storage import forget, shared_storage
@@ -169,7 +169,7 @@ def choose(run: Run, entries: list[Json]) -> Json:
             winner = absent(again["winner"], "the model that serves was judged on the new rows")
             entries.append(winner | {"by_rung": {str(step_of(search.rungs[0])): again["score"]}})
             winner = entries[-1]
-        winner |= {key: again[key] for key in ("hyperparameters", "score", "rows", "metrics")}
+        winner |= {key: again[key] for key in ("hyperparameters", "score", "rows", "metrics")} | {"splits": 1}
     else:
         scored = [entry for entry in entries if entry["score"] is not None]
         if not scored:
@@ -206,6 +206,7 @@ def _entry(search: Search, candidate: str) -> Json:
         "candidate": candidate,
         "score": best.score if best else None,
         "rows": best.rows if best else 0,
+        "splits": search.splits if best and best.step == SPLITS_STEP else 1,
         "hyperparameters": best.hyperparameters if best else {},
         "metrics": best.metrics if best else {},
         "objections": list(best.objections) if best else [],
@@ -217,7 +218,7 @@ def _entry(search: Search, candidate: str) -> Json:
 
 
 def absent(candidate: str, note: str) -> Json:
-    return {"candidate": candidate, "score": None, "rows": 0, "hyperparameters": {}, "metrics": {}, "objections": [],
+    return {"candidate": candidate, "score": None, "rows": 0, "splits": 1, "hyperparameters": {}, "metrics": {}, "objections": [],
             "trials": 0, "seconds": 0.0, "by_rung": {}, "note": note}  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from hazy_pipeline.schema import DatasetSchema, differences
 from hazy_pipeline.search_spaces import Parameter, in_words
 from hazy_pipeline.tables import Tables
 from hazy_pipeline.tune.objective import objective
+from hazy_pipeline.tune.rungs import step_of
 
 
 def judge(run: Run, folder: UPath, *, rows: int, model: UPath, winner: Json, trained: Json, told: Sequence[str] = (),
@@ -184,7 +185,8 @@ def _range(parameter: Parameter) -> str:
 def _reasons(leaderboard: list[dict[str, Any]], *, searched: bool) -> list[str]:
     first, others = leaderboard[0], leaderboard[1:]
     scored = [other for other in others if other["score"] is not None]
-    held_back = any(other["score"] > first["score"] and other["rows"] == first["rows"] for other in scored)
+    held_back = any(other["objections"] and other["score"] > first["score"] and other["rows"] == first["rows"]
+                    for other in scored)  # fmt: skip
     which = "the candidates that the privacy gate lets pass" if held_back else "all candidates"
     reasons = [f"{_name(first)} reached the best score of {which} on validation rows: {first['score']:.3f}." if searched else
                f"{_name(first)} keeps its place, with a score of {first['score']:.3f} on the new validation rows."]  # fmt: skip
@@ -194,10 +196,22 @@ def _reasons(leaderboard: list[dict[str, Any]], *, searched: bool) -> list[str]:
             continue
         apart = sorted(first["metrics"], key=lambda name: other["metrics"].get(name, 0.0) - first["metrics"][name])[:1]
         on = f", furthest behind on {apart[0]}" if apart else ""
-        rows = f" on {other['rows']:,} rows" if other["rows"] != first["rows"] else ""
+        rows = f" on {other['rows']:,} rows" if other["rows"] != first["rows"] else _in_splits(other, first)
         left = f"; it was left early: {other['note']}" if other["note"] else ""
         reasons.append(f"{_name(other)} reached {other['score']:.3f}{rows}{on}{left}.")
     return reasons
+
+
+def _in_splits(other: dict[str, Any], first: dict[str, Any]) -> str:
+    """Where two were judged on as many rows, but not in as many splits: what they are to be compared by."""
+    one, more = other.get("splits", 1), first.get("splits", 1)
+    if one == more:
+        return ""
+    step = str(step_of(1))
+    if step not in other["by_rung"] or step not in first["by_rung"]:
+        return f" in {one} split{'s' if one > 1 else ''} of the rows, not {more}"
+    return (f" in {one} split{'s' if one > 1 else ''} of the rows, not {more}; in the one that both were judged in it reached "
+            f"{other['by_rung'][step]:.3f}, {_name(first)} {first['by_rung'][step]:.3f}")  # fmt: skip
 
 
 def _name(entry: dict[str, Any]) -> str:
