@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SETTINGS = [  # device, precision, batch size, width
-    ("cpu", "float32", 500, 256),
-    ("gpu", "float32", 500, 256),
+SETTINGS = [  # device, precision, batch size, width; "eager": the GPU without the recorded steps
+    ("cpu", "float32", 500, 64),
+    ("eager", "float32", 500, 64),
+    ("gpu", "float32", 500, 64),
     ("cpu", "float32", 5000, 256),
     ("gpu", "float32", 5000, 256),
     ("gpu", "bfloat16", 5000, 256),
@@ -53,10 +54,12 @@ def child(options: argparse.Namespace) -> None:
     from upath import UPath
 
     from hazy_pipeline.schema import Column, DatasetSchema, Kind, TableSchema
-    from hazy_pipeline.synthesizers.gan import Gan, fitting
+    from hazy_pipeline.synthesizers.gan import Gan, fitting, training
     from hazy_pipeline.tables import write_frames
 
     fitting.WIDE = 0 if options.precision == "bfloat16" else 10**9
+    if options.eager:
+        training.Recorded = lambda update, _: update  # type: ignore[misc,assignment]
     rows = pq.read_table(options.data).replace_schema_metadata(None)
     columns = tuple(
         Column(name=f.name, storage=str(f.type),
@@ -112,6 +115,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--width", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--eager", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
     parser.add_argument("--read", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -129,11 +133,12 @@ def main() -> None:
         results, model = [], Path(folder) / "model"
         print(HEADER)
         for device, precision, batch, width in SETTINGS:
-            if device == "gpu" and not torch.cuda.is_available():
+            if device != "cpu" and not torch.cuda.is_available():
                 continue
             arguments = ["--data", data, "--epochs", str(options.epochs), "--precision", precision,
-                         "--batch", str(batch), "--width", str(width), "--model", str(model)]  # fmt: skip
-            figures = measure(arguments, gpu=device == "gpu")
+                         "--batch", str(batch), "--width", str(width), "--model", str(model),
+                         *(["--eager"] if device == "eager" else [])]  # fmt: skip
+            figures = measure(arguments, gpu=device != "cpu")
             results.append({"device": device, "precision": precision, "batch": batch, "width": width, **figures})
             print(f"{device:8}{precision:12}{batch:7}{width:7}{figures['first']:15.2f}{figures['epoch']:10.3f}"
                   f"{figures['rows'] / figures['epoch']:12,.0f}{figures['loss']:9.4f}", flush=True)  # fmt: skip

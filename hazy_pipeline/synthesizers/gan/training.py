@@ -20,6 +20,7 @@ from hazy_pipeline.synthesizers.gan.checkpoint import (
     restore_optimizer,
 )
 from hazy_pipeline.synthesizers.gan.conditions import Conditions
+from hazy_pipeline.synthesizers.gan.graph import Recorded
 from hazy_pipeline.synthesizers.gan.layout import Layout
 from hazy_pipeline.synthesizers.gan.networks import (
     Critic,
@@ -81,6 +82,8 @@ class GanTraining(pl.LightningModule):
         most = min(settings.batch_size, max(len(states), settings.pac))
         self.batch_rows = max(1, most // settings.pac) * settings.pac
         self.n_steps = max(STEPS, len(states) // (self.batch_rows * n_processes))  # per epoch
+        self._recorded: Recorded | None = None
+        self._n_processes = n_processes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.generator = Generator(
@@ -89,6 +92,8 @@ class GanTraining(pl.LightningModule):
             self.critic = Critic(layout, width=settings.width, depth=settings.depth, pac=settings.pac)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.step = 0
+        self.renewed: Tensor  # by how much the moving average moves in this step
+        self.register_buffer("renewed", torch.zeros(()), persistent=False)
         self.after_epoch: Callable[[], None] = lambda: None
         self.resume_from: dict[str, Tensor] | None = None
 
@@ -96,8 +101,10 @@ class GanTraining(pl.LightningModule):
         return range(self.n_steps)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        rate = self.settings.learning_rate
-        common: dict[str, Any] = {"lr": rate, "betas": BETAS, "fused": True}
+        rate, on_gpu = self.settings.learning_rate, self.device.type == "cuda"
+        # a recorded step reads its numbers from the device's memory
+        lr = torch.tensor(rate, device=self.device) if on_gpu else rate
+        common: dict[str, Any] = {"lr": lr, "betas": BETAS, "fused": True, "capturable": on_gpu}
         return [
             torch.optim.Adam(self.generator.parameters(), weight_decay=WEIGHT_DECAY, **common),
             torch.optim.Adam(self.critic.parameters(), **common),
@@ -115,11 +122,20 @@ class GanTraining(pl.LightningModule):
         self.conditions = Conditions(self.layout, states, self.device)
         if self.resume_from is not None:
             self._restore(self.resume_from)
+        if self.device.type == "cuda" and self._n_processes == 1:
+            self._recorded = Recorded(self._update, self.random)
+
+    def on_fit_end(self) -> None:
+        self._recorded = None  # with the memory of its own that a recorded step holds
 
     def training_step(self, batch: int, batch_idx: int) -> None:
+        self._schedule(*self._both_optimizers())
+        (self._recorded or self._update)()
+        self.step += 1
+
+    def _update(self) -> None:
         """One update of the critic, then one of the generator, with the same drawn rows."""
         by_generator, by_critic = self._both_optimizers()
-        self._schedule(by_generator, by_critic)
         vectors, cells, rows = self.conditions.draw(self.batch_rows, self.random)
         logits = self._logits(self.generator, vectors, cells)
         drawn, expected = draw_rows(logits, self.layout, self.random)
@@ -232,9 +248,10 @@ class GanTraining(pl.LightningModule):
         if self.moments is not None:
             differences = [half.T @ half / len(half) - self.moments for half in halves]
         else:
-            chosen = torch.randperm(len(blocks), generator=self.random, device=self.device)[:MOMENT_CELLS]
+            chosen = torch.rand(len(blocks), generator=self.random, device=self.device).argsort()[:MOMENT_CELLS]
             blocks, kept = blocks[chosen], torch.cat([chosen.new_zeros(1), chosen + 1])
-            pairs = zip(expected[:, kept].chunk(2), self._moment_features(real)[:, kept].chunk(2), strict=True)
+            parts = (rows.index_select(1, kept).chunk(2) for rows in (expected, self._moment_features(real)))
+            pairs = zip(*parts, strict=True)
             differences = [(fake.T @ fake - true.T @ true) / len(fake) for fake, true in pairs]
         between = torch.nn.functional.pad((blocks[:, None] != blocks).float(), (1, 0, 1, 0), value=1.0)
         return (differences[0] * differences[-1] * between).sum() / len(self.layout.sizes)
@@ -251,15 +268,28 @@ class GanTraining(pl.LightningModule):
 
     @torch.no_grad()
     def _move_average(self) -> None:
-        self.step += 1
-        keep = min(AVERAGE, (1 + self.step) / (10 + self.step))  # early weights are forgotten quickly
         averaged = [*self.average.parameters(), *(b for b in self.average.buffers() if b.is_floating_point())]
         current = [*self.generator.parameters(), *(b for b in self.generator.buffers() if b.is_floating_point())]
-        torch._foreach_lerp_(averaged, current, 1 - keep)
+        if self.device.type == "cuda":
+            differences = torch._foreach_sub(current, averaged)
+            torch._foreach_mul_(differences, self.renewed)
+            torch._foreach_add_(averaged, differences)
+        else:
+            torch._foreach_lerp_(averaged, current, 1 - self._kept)
+
+    @property
+    def _kept(self) -> float:
+        """The share of itself that the moving average keeps in this step: early weights are forgotten quickly."""
+        return min(AVERAGE, (2 + self.step) / (11 + self.step))
 
     def _schedule(self, *optimizers: Any) -> None:
+        """What differs from step to step: the learning rate, and how far the average moves."""
         done = min(1.0, self.step / (self.settings.epochs * self.n_steps))
         rate = self.settings.learning_rate * (0.5 + 0.5 * math.cos(math.pi * done))
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+        self.renewed.fill_(1 - self._kept)
