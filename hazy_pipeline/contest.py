@@ -212,9 +212,16 @@ def _entry(search: Search, candidate: str) -> Json:
         "objections": list(best.objections) if best else [],
         "trials": len(found),
         "seconds": round(sum(record.seconds for record in found), 2),
-        "by_rung": {str(step): score for step, score in stand.best.items()},
+        "by_rung": {str(step): score for step, score in {**stand.best, **_in_one_split(best)}.items()},
         "note": note,
     }
+
+
+def _in_one_split(best: TrialRecord | None) -> dict[int, float]:
+    """The score in the one split that all trials share, of a configuration that was chosen by all splits: its own, and not
+    the family's best there, which was lucky in that split; none where the choice was not made by all splits."""
+    step = step_of(1)
+    return {step: best.rungs[step].score} if best and best.step == SPLITS_STEP and step in best.rungs else {}
 
 
 def absent(candidate: str, note: str) -> Json:
