@@ -103,6 +103,14 @@ def evaluate(file: str, **context: Any) -> Any:
     return perform("evaluate", file, context)
 
 
+@task(task_display_name="Fall back")
+def fall_back(file: str, **context: Any) -> Any:
+    """Where the privacy gate holds the winner back: train the next families in its place, until one passes."""
+    outcome = perform("fall_back", file, context)
+    print("\n".join(outcome["told"]) or "the winner passed the privacy gate: nothing has to take its place")
+    return outcome
+
+
 @task(task_display_name="Register", **OUTSIDE)
 def register(file: str, **context: Any) -> Any:
     """Add a version to the registered model, once per run."""
@@ -171,6 +179,7 @@ def training_dag(file: str, config: GeneratorConfig) -> DAG:
             selected
             >> train.override(**on_gpu)(file)
             >> evaluate(file)
+            >> fall_back.override(**on_gpu)(file)
             >> register(file)
             >> promote(file)
             >> generate(file)
@@ -304,8 +313,8 @@ def _page(config: GeneratorConfig) -> str:
 **Extract** reads the source; **Profile** finds out what the columns are; **Decide** stops here if nothing is new.
 **Recheck** tries the earlier winner on the new data: if it still stands, the search ends with that. Otherwise
 every candidate is tuned in a box of its own, side by side. **Select** takes the best, **Train** fits it on everything,
-**Evaluate** judges it on rows that no training saw, and **Promote** makes it the champion if it is good enough. A
-candidate that fails does not stop the others, but **Verdict** then turns the run red.
+**Evaluate** judges it on rows that no training saw. Should the privacy gate hold it back there, **Fall back** trains the
+next best family in its place. **Promote** makes what was found the champion if it is good enough. A candidate that fails does not stop the others, but **Verdict** then turns the run red.
 
 [Registered model]({settings.mlflow_page()}/#/models/{config.name})
 """

@@ -19,8 +19,9 @@ from hazy_pipeline.tune.budget import Prediction, ruled_out
 from hazy_pipeline.tune.history import History, Past, keep, read_history
 from hazy_pipeline.tune.objective import objective
 from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
-from hazy_pipeline.tune.rungs import rungs_of, step_of
+from hazy_pipeline.tune.rungs import SPLITS_STEP, rungs_of, splits_of, step_of
 from hazy_pipeline.tune.search import Search, is_prepared, open_ledger, open_study
+from hazy_pipeline.tune.splits import read_splits, write_splits
 from hazy_pipeline.tune.storage import forget, shared_storage
 from hazy_pipeline.tune.trial import Data, TrialRecord, evaluation_rows
 from hazy_pipeline.tune.worker import Worker, best_record, records
@@ -40,6 +41,8 @@ def prepare(run: Run, folder: UPath, *, kept: bool) -> Json:
     for part in rungs:
         rows = train.read(name, max_rows=most // part, random_state=config.seed)
         write_frames(folder / "sample" / f"train-{part}", train.schema, {name: rows})
+    splits = splits_of(most, reference.num_rows) if rungs == (1,) else 1
+    write_splits(folder / "sample", splits, random_state=config.seed)
     out = ruled_out(predictions(run), seconds=config.tuning.seconds, memory=config.tuning.memory_bytes)
     racing = [candidate for candidate in config.candidates if candidate not in out]
     if not racing:
@@ -50,6 +53,7 @@ def prepare(run: Run, folder: UPath, *, kept: bool) -> Json:
         search={
             "candidates": racing,
             "rungs": rungs,
+            "splits": splits,
             "first": {candidate: past.first(candidate) for candidate in racing},
             "known": {candidate: past.known(candidate) for candidate in racing},
         }
@@ -76,6 +80,7 @@ def search_of(run: Run) -> Search:
         target=config.target, use_case=config.use_case, seed=config.seed, trials=config.tuning.most_trials,
         seconds=config.tuning.seconds, memory=config.tuning.memory_bytes, storage=_storage(run), key=run.key,
         min_rows=config.privacy.min_rows, text=config.privacy.text, rungs=tuple(kept["rungs"]),
+        splits=kept.get("splits", 1),
         first={name: tuple(found) for name, found in kept["first"].items()},
         known={name: tuple((given, score) for given, score in found) for name, found in kept["known"].items()},
     )  # fmt: skip
@@ -94,7 +99,7 @@ def forget_studies(run: Run, run_id: str) -> None:
 def data_of(run: Run, search: Search) -> Data:
     samples = run.folder.path / "decide" / "sample"
     train = {part: Tables(samples / f"train-{part}") for part in search.rungs}
-    return Data(train, Tables(samples / "validation"), run.config.name)
+    return Data(train, Tables(samples / "validation"), run.config.name, read_splits(samples, search.splits))
 
 
 def worker_of(run: Run, candidate: str, number: int | str) -> Worker:
@@ -161,31 +166,32 @@ def choose(run: Run, entries: list[Json]) -> Json:
         entries = [best_of_candidate(run, name) for name in search.spaces if records(search, name)]
         winner = next((entry for entry in entries if entry["candidate"] == again["winner"]), None)
         if winner is None:  # its model was judged, its configuration not fitted again
-            winner = _absent(again["winner"], "the model that serves was judged on the new rows")
+            winner = absent(again["winner"], "the model that serves was judged on the new rows")
             entries.append(winner | {"by_rung": {str(step_of(search.rungs[0])): again["score"]}})
             winner = entries[-1]
-        winner |= {key: again[key] for key in ("hyperparameters", "score", "rows", "metrics")}
+        winner |= {key: again[key] for key in ("hyperparameters", "score", "rows", "metrics")} | {"splits": 1}
     else:
         scored = [entry for entry in entries if entry["score"] is not None]
         if not scored:
             raise DataError(f"{run.config.name}: no candidate was tuned successfully; see the errors of the tuning tasks, "
                             "or give the search more time (tuning.seconds)")  # fmt: skip
-        first = leader([_standing(entry) for entry in scored])
+        first = leader([standing_of(entry) for entry in scored])
         assert first is not None, "a scored entry has a standing"
         winner = next(entry for entry in scored if entry["candidate"] == first.candidate)
     leaderboard = [winner, *sorted((e for e in entries if e is not winner), key=lambda e: _rank(e, winner))]
-    leaderboard += [_absent(name, f"ruled out: {reason}") for name, reason in decided["ruled_out"].items()]
+    leaderboard += [absent(name, f"ruled out: {reason}") for name, reason in decided["ruled_out"].items()]
     limit = again["limit"] if again else limit_of(run, search)
     reasons = _reasons(run, search, leaderboard, again)
     found = tuple(record for name in search.spaces for record in records(search, name))
+    stands, latest = again is not None and again["stands"], searches(run).latest
     keep(run.history_folder, Past(
-        run_id=run.run_id, question=_question(run), bounds=_bounds(run), winner=winner["candidate"],
+        run_id=run.run_id, question=question_of(run), bounds=_bounds(run), winner=winner["candidate"],
         hyperparameters=winner["hyperparameters"], limit=limit, seconds=sum(r.seconds for r in found), trials=found,
-        searched=not (again and again["stands"]),
+        searched=not stands, held_back=latest.held_back if stands and latest else (),
     ))  # fmt: skip
     run.tracking.log_bytes(run.mlflow_run, "leaderboard.csv", _table(leaderboard))
     return {"winner": winner, "leaderboard": leaderboard, "reasons": reasons, "limit": limit,
-            "searched": not (again and again["stands"])}  # fmt: skip
+            "searched": not stands}  # fmt: skip
 
 
 def _entry(search: Search, candidate: str) -> Json:
@@ -200,22 +206,30 @@ def _entry(search: Search, candidate: str) -> Json:
         "candidate": candidate,
         "score": best.score if best else None,
         "rows": best.rows if best else 0,
+        "splits": search.splits if best and best.step == SPLITS_STEP else 1,
         "hyperparameters": best.hyperparameters if best else {},
         "metrics": best.metrics if best else {},
         "objections": list(best.objections) if best else [],
         "trials": len(found),
         "seconds": round(sum(record.seconds for record in found), 2),
-        "by_rung": {str(step): score for step, score in stand.best.items()},
+        "by_rung": {str(step): score for step, score in {**stand.best, **_in_one_split(best)}.items()},
         "note": note,
     }
 
 
-def _absent(candidate: str, note: str) -> Json:
-    return {"candidate": candidate, "score": None, "rows": 0, "hyperparameters": {}, "metrics": {}, "objections": [],
+def _in_one_split(best: TrialRecord | None) -> dict[int, float]:
+    """The score in the one split that all trials share, of a configuration that was chosen by all splits: its own, and not
+    the family's best there, which was lucky in that split; none where the choice was not made by all splits."""
+    step = step_of(1)
+    return {step: best.rungs[step].score} if best and best.step == SPLITS_STEP and step in best.rungs else {}
+
+
+def absent(candidate: str, note: str) -> Json:
+    return {"candidate": candidate, "score": None, "rows": 0, "splits": 1, "hyperparameters": {}, "metrics": {}, "objections": [],
             "trials": 0, "seconds": 0.0, "by_rung": {}, "note": note}  # fmt: skip
 
 
-def _standing(entry: Json) -> Standing:
+def standing_of(entry: Json) -> Standing:
     scores = entry.get("by_rung") or {str(step_of(1)): entry["score"]}
     return Standing(entry["candidate"], entry.get("trials", 1), {int(step): s for step, s in scores.items()}, 0.0, 0,
                     bool(entry["objections"]))  # fmt: skip
@@ -224,7 +238,7 @@ def _standing(entry: Json) -> Standing:
 def _rank(entry: Json, winner: Json) -> tuple[bool, bool, float]:
     if entry["score"] is None:
         return (True, True, 0.0)
-    return (False, bool(entry["objections"]), -lead(_standing(entry), _standing(winner)))
+    return (False, bool(entry["objections"]), -lead(standing_of(entry), standing_of(winner)))
 
 
 def _reasons(run: Run, search: Search, leaderboard: list[Json], again: Json | None) -> list[str]:
@@ -268,11 +282,11 @@ def at_the_edge(space: SearchSpace, hyperparameters: Hyperparameters) -> list[st
 
 def searches(run: Run) -> History:
     """The earlier runs' searches; not this one's own, were it repeated."""
-    found = read_history(run.history_folder, _question(run))
+    found = read_history(run.history_folder, question_of(run))
     return History(tuple(past for past in found.pasts if past.run_id != run.run_id))
 
 
-def _question(run: Run) -> str:
+def question_of(run: Run) -> str:
     return digest([run.config.use_case, run.config.target])
 
 

@@ -19,7 +19,8 @@ def _ignore(step: str, done: int, total: int) -> None:
 
 def run_pipeline(config: GeneratorConfig | Path, run_id: str, options: Options, *, secrets: Secrets = environment_secrets,
                  on_step: OnStep = _ignore) -> dict[str, Any]:  # fmt: skip
-    """All steps in order; returns what `decide`, `evaluate`, `promote` and `generate` said, and the failed candidates.
+    """All steps in order; returns what `decide`, `promote` and `generate` said, how the model that was registered is judged,
+    what took the winner's place (`fallback`), and the failed candidates.
 
     A candidate whose tuning fails leaves the others running; its error is in `failed`, by name. Any other error ends the
     run (closed as failed in MLflow) and is raised.
@@ -34,7 +35,7 @@ def run_pipeline(config: GeneratorConfig | Path, run_id: str, options: Options, 
 
 def _all_steps(run: steps.Run, on_step: OnStep) -> dict[str, Any]:
     candidates = list(run.config.candidates)
-    total, done = 10 + len(candidates), 0  # what is being tuned changes, with one step for each candidate
+    total, done = 11 + len(candidates), 0  # what is being tuned changes, with one step for each candidate
 
     def begin(name: str) -> None:
         nonlocal done
@@ -57,7 +58,9 @@ def _all_steps(run: steps.Run, on_step: OnStep) -> dict[str, Any]:
     begin("train")
     steps.train(run)
     begin("evaluate")
-    judged = steps.evaluate(run)
+    steps.evaluate(run)
+    begin("fall back")
+    final = steps.fall_back(run)
     begin("register")
     registered = steps.register(run)
     begin("promote")
@@ -67,8 +70,8 @@ def _all_steps(run: steps.Run, on_step: OnStep) -> dict[str, Any]:
     begin("clean up")
     steps.clean_up(run)
     on_step("done", total, total)
-    return {"generator": run.config.name, "decision": decision, "registered": registered, "evaluated": judged, "promoted": promoted,
-            "generated": generated, "failed": failed}  # fmt: skip
+    return {"generator": run.config.name, "decision": decision, "registered": registered, "evaluated": final["judged"], "fallback": final,
+            "promoted": promoted, "generated": generated, "failed": failed}  # fmt: skip
 
 
 def _search(run: steps.Run, decision: dict[str, Any], tell: Callable[[str], None]) -> tuple[list[dict[str, Any]], dict[str, str]]:  # fmt: skip

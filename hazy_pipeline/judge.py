@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from upath import UPath
@@ -15,10 +16,16 @@ from hazy_pipeline.schema import DatasetSchema, differences
 from hazy_pipeline.search_spaces import Parameter, in_words
 from hazy_pipeline.tables import Tables
 from hazy_pipeline.tune.objective import objective
+from hazy_pipeline.tune.rungs import step_of
 
 
-def judge(run: Run, folder: UPath, *, rows: int) -> Json:
-    """Evaluate on at most `rows` rows, write report.html, evaluation.json and plots into `folder`, return the scores."""
+def judge(run: Run, folder: UPath, *, rows: int, model: UPath, winner: Json, trained: Json, told: Sequence[str] = (),
+          before: Json | None = None) -> Json:  # fmt: skip
+    """Evaluate on at most `rows` rows, write report.html, evaluation.json and plots into `folder`, return the scores.
+
+    `winner`: the line of the leaderboard whose `model` this is, `trained`: what its training took. `told`: what was held
+    back before, in sentences. `before`: an earlier judgement of this run, which holds the champion's scores.
+    """
     from hazy_pipeline.evaluate import evaluate, real_limit
     from hazy_pipeline.evaluate.privacy import CLEARLY, privacy_gate
     from hazy_pipeline.evaluate.report import describe, figures, report_page
@@ -29,17 +36,17 @@ def judge(run: Run, folder: UPath, *, rows: int) -> Json:
     table = train.schema.only_table
     real = train.read(table.name, max_rows=rows, random_state=config.seed)
     reference = holdout.read(table.name, max_rows=rows, random_state=config.seed)
-    with local_folder(run.folder.path / "train" / "model") as model:
-        synthetic = load_synthesizer(model).sample(real.num_rows, random_state=config.seed)[table.name]
+    with local_folder(model) as local:
+        synthetic = load_synthesizer(local).sample(real.num_rows, random_state=config.seed)[table.name]
     found = evaluate(synthetic, real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
     limit = real_limit(real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
-    champion = _champion(run, train, rows)
+    champion = before["champion"] if before else _champion(run, train, rows)
     verdict, clearly = privacy_gate(found), privacy_gate(found, beyond=CLEARLY)
     chosen = run.outputs("select")
     page = report_page(
         title=config.name, evaluation=found, limit=limit, table=table, synthetic=synthetic, reference=reference,
-        facts=_facts(run), leaderboard=chosen["leaderboard"], winner=chosen["winner"],
-        reasons=[*_reasons(chosen["leaderboard"], searched=chosen["searched"]), *chosen["reasons"], *describe(found, limit)], verdict=verdict,
+        facts=_facts(run, trained), leaderboard=chosen["leaderboard"], winner=winner,
+        reasons=[*told, *_reasons(chosen["leaderboard"], searched=chosen["searched"]), *chosen["reasons"], *describe(found, limit)], verdict=verdict,
     )  # fmt: skip
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "evaluation.json").write_text(
@@ -55,9 +62,8 @@ def judge(run: Run, folder: UPath, *, rows: int) -> Json:
             "clear_verdict": clearly}  # fmt: skip
 
 
-def model_card(run: Run, judged: Json) -> str:
-    """What a person who browses models should know, in Markdown."""
-    winner = run.outputs("select")["winner"]
+def model_card(run: Run, judged: Json, winner: Json, told: Sequence[str] = ()) -> str:
+    """What a person who browses models should know, in Markdown. `told`: what was held back before, in sentences."""
     lines = [
         f"**{run.config.name}**: {run.config.description or 'synthetic rows of one table'}",
         "",
@@ -71,23 +77,29 @@ def model_card(run: Run, judged: Json) -> str:
             lines.append(f"| {name} | {judged[name]:.3f} | {judged['limit'][name]:.3f} |")
     lines += ["", "Judged on a hold-out that neither tuning nor training saw; 1 is best. Report: `report.html` of the run.",
               f"Privacy: {'; '.join(judged['privacy_verdict']) or 'no sign of copied training rows'}."]  # fmt: skip
+    lines += ["", " ".join(told)] if told else []
     return "\n".join(lines)
 
 
 def objections(judged: Json, rules: Promotion) -> list[str]:
     """Why a judged version must not become the champion; empty where nothing speaks against it."""
-    reasons = list(judged["privacy_verdict"])
-    score, privacy, before = judged["score"], judged["privacy"], judged["champion"]
+    reasons = privacy_objections(judged, rules)
+    score, before = judged["score"], judged["champion"]
     if score < rules.minimum_score:
         reasons.append(f"score {score:.3f} is under promotion.minimum_score {rules.minimum_score}")
-    if (
-        privacy is not None and privacy + 2 * judged["privacy_error"] < rules.minimum_privacy
-    ):  # beyond a small sample's noise
-        reasons.append(f"privacy {privacy:.3f} is under promotion.minimum_privacy {rules.minimum_privacy}")
     if before and score < before["score"] - rules.tolerance:
         reasons.append(
             f"score {score:.3f} is more than {rules.tolerance} below the champion's {before['score']:.3f} on the same rows"
         )
+    return reasons
+
+
+def privacy_objections(judged: Json, rules: Promotion) -> list[str]:
+    """Those of the objections that are about privacy."""
+    reasons, privacy = list(judged["privacy_verdict"]), judged["privacy"]
+    # beyond a small sample's noise
+    if privacy is not None and privacy + 2 * judged["privacy_error"] < rules.minimum_privacy:
+        reasons.append(f"privacy {privacy:.3f} is under promotion.minimum_privacy {rules.minimum_privacy}")
     return reasons
 
 
@@ -130,7 +142,7 @@ def _mean_error(evaluation: Evaluation, group: Group) -> float:
     return math.sqrt(sum(error**2 for error in errors)) / len(errors) if errors else 0.0
 
 
-def _facts(run: Run) -> dict[str, str]:
+def _facts(run: Run, trained: Json) -> dict[str, str]:
     from hazy_pipeline.estimate.record import facts
 
     manifest = run.folder.read_manifest()
@@ -143,7 +155,7 @@ def _facts(run: Run) -> dict[str, str]:
         "Rows": ", ".join(f"{name} {count:,}" for name, count in parts.items()),
         "Seed": str(run.config.seed),
         "Search bounds": _bounds(run),
-        "Training": f"{run.outputs('train')['seconds']} s",
+        "Training": f"{trained['seconds']} s",
         **facts(run),
         "Versions": ", ".join(f"{name} {number}" for name, number in manifest["libraries"].items()),
     }
@@ -173,7 +185,8 @@ def _range(parameter: Parameter) -> str:
 def _reasons(leaderboard: list[dict[str, Any]], *, searched: bool) -> list[str]:
     first, others = leaderboard[0], leaderboard[1:]
     scored = [other for other in others if other["score"] is not None]
-    held_back = any(other["score"] > first["score"] and other["rows"] == first["rows"] for other in scored)
+    held_back = any(other["objections"] and other["score"] > first["score"] and other["rows"] == first["rows"]
+                    for other in scored)  # fmt: skip
     which = "the candidates that the privacy gate lets pass" if held_back else "all candidates"
     reasons = [f"{_name(first)} reached the best score of {which} on validation rows: {first['score']:.3f}." if searched else
                f"{_name(first)} keeps its place, with a score of {first['score']:.3f} on the new validation rows."]  # fmt: skip
@@ -183,10 +196,22 @@ def _reasons(leaderboard: list[dict[str, Any]], *, searched: bool) -> list[str]:
             continue
         apart = sorted(first["metrics"], key=lambda name: other["metrics"].get(name, 0.0) - first["metrics"][name])[:1]
         on = f", furthest behind on {apart[0]}" if apart else ""
-        rows = f" on {other['rows']:,} rows" if other["rows"] != first["rows"] else ""
+        rows = f" on {other['rows']:,} rows" if other["rows"] != first["rows"] else _in_splits(other, first)
         left = f"; it was left early: {other['note']}" if other["note"] else ""
         reasons.append(f"{_name(other)} reached {other['score']:.3f}{rows}{on}{left}.")
     return reasons
+
+
+def _in_splits(other: dict[str, Any], first: dict[str, Any]) -> str:
+    """Where two were judged on as many rows, but not in as many splits: what they are to be compared by."""
+    one, more = other.get("splits", 1), first.get("splits", 1)
+    if one == more:
+        return ""
+    step = str(step_of(1))
+    if step not in other["by_rung"] or step not in first["by_rung"]:
+        return f" in {one} split{'s' if one > 1 else ''} of the rows, not {more}"
+    return (f" in {one} split{'s' if one > 1 else ''} of the rows, not {more}; in the one that both were judged in it reached "
+            f"{other['by_rung'][step]:.3f}, {_name(first)} {first['by_rung'][step]:.3f}")  # fmt: skip
 
 
 def _name(entry: dict[str, Any]) -> str:

@@ -119,12 +119,12 @@ class Run:
         """A local folder that outlives a killed training of this run."""
         return settings.home() / "checkpoints" / digest([self.key])
 
-    def log_artifact(self, file: UPath) -> None:
-        """Show a file of the run's folder at its MLflow run."""
+    def log_artifact(self, file: UPath, folder: str | None = None) -> None:
+        """Show a file of the run's folder at its MLflow run, there in `folder`."""
         with TemporaryDirectory() as temporary:
             local = Path(temporary) / file.name
             local.write_bytes(file.read_bytes())
-            self.tracking.log_file(self.mlflow_run, local)
+            self.tracking.log_file(self.mlflow_run, local, folder)
 
     def links(self, report: bool = False) -> dict[str, str]:
         links = {"MLflow run": self.tracking.run_page(self.mlflow_run)}

@@ -15,7 +15,7 @@ from hazy_pipeline.connectors import open_connector
 from hazy_pipeline.errors import SourceChangedError
 from hazy_pipeline.evaluate.result import Group
 from hazy_pipeline.run import Options, Run, manifest, open_run, pinned
-from hazy_pipeline.run_store import Json, folder_to_write, local_folder, name_in_folder, remove, run_folders
+from hazy_pipeline.run_store import Json, local_folder, name_in_folder, remove, run_folders
 from hazy_pipeline.watermarks import note_watermark, seen_watermark, watermark
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "decide",
     "evaluate",
     "extract",
+    "fall_back",
     "generate",
     "note_watermark",
     "open_run",
@@ -42,7 +43,6 @@ __all__ = [
     "watermark",
 ]  # fmt: skip
 
-EVALUATION_ROWS = 25_000
 AT_THE_GATE = "at_the_gate"  # tag of a version that the privacy gate alone held back, and not clearly
 EXTRACT_ATTEMPTS = 3
 
@@ -212,27 +212,9 @@ def train(run: Run) -> Json:
               "training": config.training.model_dump()}  # fmt: skip
 
     def make(folder: UPath) -> Json:
-        from hazy_pipeline.estimate.measure import taken_by
-        from hazy_pipeline.train.fit import fit_and_save
-        from hazy_pipeline.tune.search import seed_of
+        from hazy_pipeline.training import fit_choice
 
-        child = run.child_run("train", tags={"hazy.candidate": winner["candidate"]})
-
-        def on_epoch(epoch: int, loss: float) -> None:
-            run.tracking.log(child, metrics={"loss": loss}, step=epoch)
-
-        with folder_to_write(folder / "model") as model:
-            seconds, taken = taken_by(lambda: fit_and_save(
-                winner["candidate"], winner["hyperparameters"], run.split("train").schema, run.split("train"),
-                run.split("validation"), into=model, checkpoints=run.checkpoints, seconds=config.training.seconds,
-                random_state=seed_of(config.seed, "train"), min_rows=config.privacy.min_rows, text=config.privacy.text,
-                target=config.target,
-                on_epoch=on_epoch,
-            ))  # fmt: skip
-        run.tracking.log(child, params=winner["hyperparameters"], metrics={"seconds": seconds})
-        run.tracking.end(child)
-        return {"candidate": winner["candidate"], "seconds": round(seconds, 2), "cpu_seconds": round(taken.cpu, 2),
-                "peak_bytes": taken.peak}  # fmt: skip
+        return fit_choice(run, winner, folder, checkpoints=run.checkpoints, mlflow_run="train")
 
     outputs = run.folder.step("train").once(inputs, make)
     remove(UPath(run.checkpoints))
@@ -245,19 +227,42 @@ def evaluate(run: Run) -> Json:
     inputs = {"train": run.upstream("train"), "select": run.upstream("select"), "profile": run.upstream("profile")}
 
     def make(folder: UPath) -> Json:
-        from hazy_pipeline.judge import judge
+        from hazy_pipeline.fallback import judge_winner
 
-        return judge(run, folder, rows=EVALUATION_ROWS)
-
-    from hazy_pipeline.estimate.record import record_costs
+        return judge_winner(run, folder)
 
     outputs = run.folder.step("evaluate").once(inputs, make)
-    for file in sorted((run.folder.path / "evaluate").glob("*.*"), key=str):
+    _show(run, run.folder.path / "evaluate", outputs)
+    return {**outputs, "links": run.links(report=True)}
+
+
+def fall_back(run: Run) -> Json:
+    """Where the privacy gate holds the winner back: train the families after it in its place, until one passes."""
+    from hazy_pipeline.fallback import fall_back as find_another
+    from hazy_pipeline.fallback import remember
+
+    run = pinned(run)
+    inputs = {"evaluate": run.upstream("evaluate"), "train": run.upstream("train"), "select": run.upstream("select")}
+    outputs = run.folder.step("fall_back", "outcome").once(inputs, lambda _: find_another(run))
+    remember(run, outputs)
+    if outputs["told"]:
+        chosen = run.outputs("select")["winner"]["candidate"]
+        run.log_artifact(run.folder.path / "evaluate" / "report.html", folder=f"held_back/{chosen}")
+        _show(run, run.folder.path.joinpath(*outputs["report"]), outputs["judged"])
+        run.tracking.log(run.mlflow_run, tags={"hazy.candidate": outputs["winner"]["candidate"],
+                                               "hazy.held_back": " ".join(outputs["told"])})  # fmt: skip
+    return {**outputs, "links": run.links(report=True)}
+
+
+def _show(run: Run, folder: UPath, judged: Json) -> None:
+    """A judgement's report, plots and scores at the run in MLflow."""
+    from hazy_pipeline.estimate.record import record_costs
+
+    for file in sorted(folder.glob("*.*"), key=str):
         if file.suffix in (".html", ".png", ".json"):
             run.log_artifact(file)
-    run.tracking.log(run.mlflow_run, metrics=_scores(outputs))
+    run.tracking.log(run.mlflow_run, metrics=_scores(judged))
     record_costs(run)
-    return {**outputs, "links": run.links(report=True)}
 
 
 def register(run: Run) -> Json:
@@ -266,7 +271,8 @@ def register(run: Run) -> Json:
     from hazy_pipeline.registry.models import register as register_model
 
     run = pinned(run)
-    judged, winner = run.outputs("evaluate"), run.outputs("select")["winner"]
+    final = run.outputs("fall_back", "outcome")
+    judged, winner = final["judged"], final["winner"]
     extracted = run.outputs("extract")
     tags = {
         "algorithm": winner["candidate"],
@@ -275,11 +281,17 @@ def register(run: Run) -> Json:
         "config": run.config.digest,
         "scores": json.dumps(_scores(judged)),
         "hyperparameters": json.dumps(winner["hyperparameters"]),
+        **({"held_back": " ".join(final["told"])} if final["told"] else {}),
         **({AT_THE_GATE: "yes"} if at_the_gate(judged, run.config.promotion) else {}),
     }
-    with local_folder(run.folder.path / "train" / "model") as model:
+    with local_folder(run.folder.path.joinpath(*final["model"])) as model:
         version = register_model(
-            run.tracking, run.mlflow_run, model, pipeline_run=run.run_id, card=model_card(run, judged), tags=tags
+            run.tracking,
+            run.mlflow_run,
+            model,
+            pipeline_run=run.run_id,
+            tags=tags,
+            card=model_card(run, judged, winner, final["told"]),
         )
     run.folder.step("register").record({"version": version.number})
     return {"version": version.number, "algorithm": version.algorithm,
@@ -292,9 +304,9 @@ def promote(run: Run) -> Json:
     from hazy_pipeline.registry import models
 
     run = pinned(run)
-    judged, number = run.outputs("evaluate"), run.outputs("register")["version"]
+    final, number = run.outputs("fall_back", "outcome"), run.outputs("register")["version"]
     champion = models.version_at(run.tracking, models.CHAMPION)
-    reasons = objections(judged, run.config.promotion)
+    reasons = objections(final["judged"], run.config.promotion)
     if champion is not None and champion.number >= number:
         reasons = [] if champion.number == number else ["a newer version is the champion already"]
     if reasons:
@@ -303,7 +315,7 @@ def promote(run: Run) -> Json:
     else:
         models.promote(run.tracking, number)
         alias = models.CHAMPION
-    outputs = {"version": number, "alias": alias, "reasons": reasons}
+    outputs = {"version": number, "alias": alias, "reasons": reasons, "told": final["told"]}
     run.folder.step("promote").record(outputs)
     return {**outputs, "links": {**run.links(report=True), "Model version": run.tracking.version_page(number)}}
 

@@ -11,7 +11,7 @@ from hazy_pipeline.estimate.estimator import Estimator, within
 from hazy_pipeline.estimate.model import Cost
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
 from hazy_pipeline.tune.budget import allowance
-from hazy_pipeline.tune.rungs import EVALUATION_ROWS, epochs_of, rungs_of
+from hazy_pipeline.tune.rungs import EVALUATION_ROWS, epochs_of, rungs_of, splits_of
 
 DRAWS = 40  # configurations over which a trial's cost is averaged
 JUDGED = 2  # evaluations of the final judgement: the model, and real rows in its place
@@ -27,12 +27,14 @@ class SearchPlan:
     """How a search spends its trials, as far as their cost depends on it.
 
     `rungs`: each look at a configuration, as the divisor of the sample's rows and the share of trials that get so far; on
-    a divisor d a training has 1/sqrt(d) of its epochs. `judged_rows`: of each kind, in a trial's evaluation. `looks`:
+    a divisor d a training has 1/sqrt(d) of its epochs. `splits`: the share that gets on to several splits of all rows, on
+    tables with few validation rows. `judged_rows`: of each kind, in a trial's evaluation. `looks`:
     quick looks (on the fewest rows) that a later run takes at the earlier winner's family, where its allowance lets it;
     every other gets one.
     """
 
     rungs: tuple[tuple[int, float], ...] = ((1, 1.0),)
+    splits: float = 0.0
     judged_rows: int = 25_000
     looks: int = 2
 
@@ -46,6 +48,9 @@ class SearchPlan:
             self._look(estimator, candidate, settings, n_rows // part, n_reference, part).times(1 if quick else share)
             for part, share in (rungs[:1] if quick else rungs)
         ]
+        if rungs[0][0] == 1 and not quick:
+            more = self.splits * (splits_of(n_rows, n_reference) - 1)
+            looks.append(self._look(estimator, candidate, settings, n_rows, n_reference, 1).times(more))
         return sum(looks[1:], start=looks[0])
 
     def _look(
@@ -57,7 +62,9 @@ class SearchPlan:
         return estimator.judged(candidate, fitted, min(n_rows, self.judged_rows), min(n_reference, self.judged_rows))
 
 
-AS_TUNED = SearchPlan(((9, 1.0), (3, 0.4), (1, 0.2)), judged_rows=EVALUATION_ROWS)  # what `tune` does, about
+AS_TUNED = SearchPlan(
+    ((9, 1.0), (3, 0.4), (1, 0.2)), splits=0.4, judged_rows=EVALUATION_ROWS
+)  # what `tune` does, about
 
 
 @dataclass(frozen=True)

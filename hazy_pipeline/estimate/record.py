@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from upath import UPath
@@ -38,7 +38,7 @@ class Estimate:
 class Paid:
     """Predicted beside actual: seconds, and bytes at the peak where both are known (else 0)."""
 
-    what: str  # search, training, evaluation, generation
+    what: str  # search, training, fallback (a training in the winner's place), evaluation, generation
     candidate: str
     predicted: float
     actual: float
@@ -137,9 +137,11 @@ def paid(run: Run, outputs: Mapping[str, Mapping[str, Any]] | None = None) -> li
     ended = {name: given.get(name) or run.folder.step(name).outputs() for name in ("select", "train", "generate")}
     if ended["select"] and ended["train"]:
         found.append(_training(run, ended["select"]["winner"], ended["train"], kept))
+    final = run.folder.step("fall_back", "outcome").outputs() or {"tries": []}
+    found += [replace(_training(run, tried, tried, kept), what="fallback") for tried in final["tries"]]
     found.append(_evaluation(run, kept))
     if ended["select"] and ended["generate"] and ended["generate"].get("rows"):
-        winner, made = ended["select"]["winner"], ended["generate"]
+        winner, made = final.get("winner") or ended["select"]["winner"], ended["generate"]
         cost = kept.estimator.generation(winner["candidate"], made["rows"], winner["hyperparameters"])
         found.append(Paid("generation", winner["candidate"], cost.seconds, made.get("seconds", 0.0)))
     return [each for each in found if each is not None and each.actual > 0]
@@ -196,7 +198,7 @@ def record_costs(run: Run) -> list[Paid]:
     run.log_artifact(file)
     metrics: dict[str, float] = {}
     for each in found:
-        name = f"{each.what}{f'.{each.candidate}' if each.what == 'search' else ''}"
+        name = f"{each.what}{f'.{each.candidate}' if each.what in ('search', 'fallback') else ''}"
         metrics |= {f"cost.{name}.predicted_seconds": each.predicted, f"cost.{name}.seconds": each.actual}
         if each.actual_bytes:
             metrics |= {f"cost.{name}.predicted_bytes": each.predicted_bytes, f"cost.{name}.bytes": each.actual_bytes}
@@ -207,17 +209,17 @@ def record_costs(run: Run) -> list[Paid]:
 
 
 def _observed(run: Run) -> list[Observation]:
-    """The training of this run, which teaches the next estimate."""
-    trained, chosen = run.folder.step("train").outputs(), run.folder.step("select").outputs()
-    if not trained or not chosen or not trained.get("cpu_seconds"):
-        return []
-    winner = chosen["winner"]
-    machine = Machine.here()
+    """The trainings of this run, which teach the next estimate."""
     from hazy_pipeline.synthesizers import ACCELERATORS
 
-    return [Observation("fit", winner["candidate"], run.outputs("profile")["parts"]["train"], trained["cpu_seconds"],
-                        trained["seconds"], hyperparameters=winner["hyperparameters"],
-                        gpu=machine.gpu and ACCELERATORS.get(winner["candidate"]) == "gpu", origin="run")]  # fmt: skip
+    trained, chosen = run.folder.step("train").outputs(), run.folder.step("select").outputs()
+    final = run.folder.step("fall_back", "outcome").outputs() or {"tries": []}
+    first = [{**trained, "hyperparameters": chosen["winner"]["hyperparameters"]}] if trained and chosen else []
+    gpu, n_train = Machine.here().gpu, run.outputs("profile")["parts"]["train"]
+    return [Observation("fit", each["candidate"], n_train, each["cpu_seconds"], each["seconds"],
+                        hyperparameters=each["hyperparameters"],
+                        gpu=gpu and ACCELERATORS.get(each["candidate"]) == "gpu", origin="run")
+            for each in (*first, *final["tries"]) if each.get("cpu_seconds")]  # fmt: skip
 
 
 def rough(run: Run, tables: Tables) -> list[str]:

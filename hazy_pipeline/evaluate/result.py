@@ -1,5 +1,7 @@
 """What an evaluation says: named metrics in three groups, each in [0, 1], 1 is best."""
 
+import math
+from collections.abc import Sequence
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
@@ -42,3 +44,28 @@ class Evaluation(BaseModel):
         """The mean of a group's metrics; None where it has none (no target, no utility)."""
         values = [metric.value for metric in self.metrics if metric.group == group]
         return sum(values) / len(values) if values else None
+
+
+def pooled(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """One evaluation of several that were made on different rows: the mean of each metric, of those that have it.
+
+    Its standard error is that of a mean of independent values; so what is measured on few rows each is known better.
+    """
+    if len(evaluations) == 1:
+        return evaluations[0]
+    found: dict[str, list[Metric]] = {}
+    for evaluation in evaluations:
+        for metric in evaluation.metrics:
+            found.setdefault(metric.name, []).append(metric)
+    return Evaluation(
+        metrics=tuple(_mean(metrics) for metrics in found.values()), seconds=sum(e.seconds for e in evaluations)
+    )
+
+
+def _mean(metrics: Sequence[Metric]) -> Metric:
+    n, raws = len(metrics), [metric.raw for metric in metrics if metric.raw is not None]
+    error = math.sqrt(sum(metric.standard_error**2 for metric in metrics)) / n
+    return metrics[0].model_copy(update={
+        "value": sum(metric.value for metric in metrics) / n, "standard_error": error,
+        "raw": sum(raws) / len(raws) if raws else None,
+    })  # fmt: skip

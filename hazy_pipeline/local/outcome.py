@@ -26,6 +26,8 @@ def show_outcome(console: Console, generator: str, run_id: str) -> None:
     if decision and not decision["train"]:
         console.print(f"Nothing was trained: {decision['reason']}.", highlight=False, soft_wrap=True)
     if promoted:
+        for sentence in promoted.get("told", []):
+            console.print(escape(sentence), highlight=False, soft_wrap=True)
         if promoted["alias"] != models.CHAMPION:
             console.print(
                 f"Version {promoted['version']} did not become the champion:", highlight=False, soft_wrap=True
@@ -46,7 +48,8 @@ def show_champion(console: Console, generator: str) -> bool:
         highlight=False,
     )
     folder = RunFolder(settings.runs_root(), generator, champion.tags.get(models.RUN_TAG, ""))
-    judged = folder.step("evaluate").outputs()
+    final = folder.step("fall_back", "outcome").outputs()
+    judged = final["judged"] if final else folder.step("evaluate").outputs()
     if judged:
         console.print(score_table(judged))
     made = folder.step("generate").outputs()

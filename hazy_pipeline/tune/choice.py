@@ -29,6 +29,21 @@ def spread_of(scores: Sequence[float]) -> float:
     return float(((PRIOR_WEIGHT * PRIOR_SPREAD**2 + squares) / freedom) ** 0.5)
 
 
+def passing(found: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials of the configurations that the privacy gate would let pass.
+
+    What counts is the highest rung that a configuration was on, where most is known of it, and there more than half of
+    its fits: one that was lucky once among several does not pass.
+    """
+    passed = set()
+    for key, records in _by_configuration([record for record in found if record.rungs]).items():
+        step = max(record.step for record in records)
+        refused = [bool(record.objections) for record in records if record.step == step]
+        if 2 * sum(refused) < len(refused):
+            passed.add(key)
+    return [record for record in found if record.rungs and _key(record) in passed]
+
+
 def best_on(found: Sequence[TrialRecord], step: int) -> float:
     """The score on a rung of the configuration that is believed to be best there; at least one must have reached it."""
     fits = _by_configuration([record for record in found if step in record.rungs])
@@ -44,14 +59,15 @@ def best_of(found: Sequence[TrialRecord]) -> TrialRecord | None:
     scored = [record for record in found if record.score is not None]
     if not scored:
         return None
-    accepted, step = max((not record.objections, record.step) for record in scored)
-    fits = _by_configuration([r for r in scored if r.step == step and (not r.objections) == accepted])
+    counted = passing(scored) or scored
+    step = max(record.step for record in counted)
+    fits = _by_configuration([record for record in counted if record.step == step])
     return _merged(fits[_most_believed(fits, step)], step)
 
 
 def to_confirm(found: Sequence[TrialRecord], step: int) -> Hyperparameters | None:
-    """The configuration that should be fitted again on the rung `step`, that of all rows; None: try a new one."""
-    fits = _by_configuration([record for record in found if step in record.rungs and not record.objections])
+    """The configuration that should be fitted again on the rung `step`, the last one; None: try a new one."""
+    fits = _by_configuration([record for record in passing(found) if step in record.rungs])
     repeated = sum(len(records) - 1 for records in fits.values())
     if len(fits) < CONFIRM_FROM or (repeated + 1) * CONFIRM_EVERY > len(fits):
         return None
@@ -62,8 +78,12 @@ def to_confirm(found: Sequence[TrialRecord], step: int) -> Hyperparameters | Non
 def _by_configuration(found: Sequence[TrialRecord]) -> dict[Key, list[TrialRecord]]:
     fits: dict[Key, list[TrialRecord]] = {}
     for record in sorted(found, key=lambda r: r.slot):
-        fits.setdefault(tuple(sorted(record.hyperparameters.items())), []).append(record)
+        fits.setdefault(_key(record), []).append(record)
     return fits
+
+
+def _key(record: TrialRecord) -> Key:
+    return tuple(sorted(record.hyperparameters.items()))
 
 
 def _most_believed(fits: Mapping[Key, list[TrialRecord]], step: int) -> Key:

@@ -42,6 +42,9 @@ class Past:
     seconds: float  # of all its trials
     trials: tuple[TrialRecord, ...]
     searched: bool = True  # False where the choice before it was only validated again
+    held_back: tuple[
+        str, ...
+    ] = ()  # families of which a trained model was held back by the privacy gate, by the last word
 
     def of(self, candidate: str) -> list[TrialRecord]:
         return [record for record in self.trials if record.candidate == candidate]
@@ -192,7 +195,8 @@ def noise(error: float, gaps: Sequence[float]) -> float:
 
 
 def _past(given: dict[str, Any]) -> Past:
-    return Past(**{**given, "trials": tuple(TrialRecord.from_json(record) for record in given["trials"])})
+    return Past(**{**given, "trials": tuple(TrialRecord.from_json(record) for record in given["trials"]),
+                   "held_back": tuple(given.get("held_back", ()))})  # fmt: skip
 
 
 def _on_about(record: TrialRecord, rows: int) -> float | None:

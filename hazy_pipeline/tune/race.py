@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from hazy_pipeline.search_spaces import in_words
-from hazy_pipeline.tune.choice import best_on, spread_of
+from hazy_pipeline.tune.choice import best_on, passing, spread_of
 from hazy_pipeline.tune.trial import TrialRecord
 
 HORIZON = 10  # how many more trials are imagined of a family that counts its rows, ...
@@ -40,7 +40,7 @@ class Standing:
 
 def standing(candidate: str, records: Sequence[TrialRecord]) -> Standing:
     scored = [record for record in records if record.rungs]
-    accepted = [record for record in scored if not record.objections]
+    accepted = passing(scored)
     counted = accepted or scored
     steps = sorted({step for record in counted for step in record.rungs})
     best = {step: best_on(counted, step) for step in steps}

@@ -12,7 +12,7 @@ from optuna.study import Study
 from hazy_pipeline.run_store import digest
 from hazy_pipeline.schema import DatasetSchema
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace, UseCase
-from hazy_pipeline.tune.rungs import step_of
+from hazy_pipeline.tune.rungs import SPLITS_STEP, step_of
 from hazy_pipeline.tune.storage import open_storage
 
 _KNOWN = "hazy:known"  # number of an earlier run's score
@@ -34,6 +34,7 @@ class Search:
     min_rows: int
     text: str
     rungs: tuple[int, ...] = (1,)  # see `tune.rungs`: the parts of the sample that a trial is fitted on, one by one
+    splits: int = 1  # of all rows into train and validation, see `tune.rungs`; more than one is a rung of its own
     memory: int | None = None  # bytes that this process may take; no rung is climbed that would need more
     first: Mapping[str, tuple[Hyperparameters, ...]] = field(default_factory=dict)  # tried first, in this order
     known: Mapping[str, tuple[tuple[Hyperparameters, float], ...]] = field(default_factory=dict)  # earlier runs' scores
@@ -44,6 +45,15 @@ class Search:
         space = self.spaces[candidate]
         wanted = [*self.first.get(candidate, ()), space.first()]
         return tuple(hyperparameters for hyperparameters in wanted if space.contains(hyperparameters))
+
+    @property
+    def steps(self) -> dict[int, int]:
+        """The rungs as Optuna's steps, lowest first, and the part of the sample that each is fitted on."""
+        return {step_of(part): part for part in self.rungs} | ({SPLITS_STEP: 1} if self.splits > 1 else {})
+
+    @property
+    def last_step(self) -> int:
+        return max(self.steps)
 
     def is_fixed(self, candidate: str) -> bool:
         """Whether there is nothing to tune."""

@@ -2,9 +2,10 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -16,7 +17,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from hazy_pipeline.errors import HazyError, ServiceError
 from hazy_pipeline.evaluate import evaluate, privacy_gate
 from hazy_pipeline.evaluate.privacy import CLEARLY
-from hazy_pipeline.evaluate.result import Evaluation
+from hazy_pipeline.evaluate.result import Evaluation, pooled
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.synthesizers import synthesizer_class
 from hazy_pipeline.synthesizers.base import StopFitting
@@ -24,7 +25,7 @@ from hazy_pipeline.tables import Tables
 from hazy_pipeline.tune.ledger import Claim
 from hazy_pipeline.tune.memory import PeakMemory
 from hazy_pipeline.tune.objective import objective, objective_error
-from hazy_pipeline.tune.rungs import EVALUATION_ROWS, MIN_ROWS, epochs_of, step_of
+from hazy_pipeline.tune.rungs import EVALUATION_ROWS, MIN_ROWS, SPLITS_STEP, epochs_of
 from hazy_pipeline.tune.search import Search, open_study, seed_of, sibling_study
 
 SLOT, WORKER, RESULT = "hazy:slot", "hazy:worker", "hazy:result"
@@ -52,12 +53,14 @@ class TrialRecord:
     state: str  # complete (all rows), pruned (it was left before), fail
     hyperparameters: Hyperparameters
     seconds: float
-    rungs: dict[int, Rung] = field(default_factory=dict)  # by step: ninths of the sample
+    rungs: dict[int, Rung] = field(
+        default_factory=dict
+    )  # by step: ninths of the sample, then all of it in several splits
     metrics: dict[str, float] = field(default_factory=dict)  # of the last rung
     objections: tuple[str, ...] = ()  # why the privacy gate would hold this configuration back
     error: str | None = None  # why this configuration could not be fitted
     stopped: str | None = None  # why it was not fitted on more rows
-    confirms: bool = False  # a configuration that was the best so far, fitted once more on all rows
+    confirms: bool = False  # a configuration that was the best so far, fitted once more on the last rung alone
 
     @property
     def step(self) -> int:
@@ -88,6 +91,14 @@ class Data:
     train: dict[int, Tables]  # by part
     validation: Tables
     table: str
+    more_splits: tuple[
+        tuple[Tables, Tables], ...
+    ] = ()  # of the same rows: train and validation of each split but the first
+
+    def splits(self) -> Iterator[tuple[Tables, Tables]]:
+        """Train and validation of every split of all rows; those of the first are what lower rungs see."""
+        yield self.train[1], self.validation
+        yield from self.more_splits
 
     def rows(self, part: int) -> pa.Table:
         return self.train[part].read(self.table)
@@ -108,8 +119,8 @@ def run_trial(search: Search, claim: Claim, data: Data, *, wanted: Hyperparamete
               must_end: Callable[[int], float], confirms: bool = False) -> TrialRecord:  # fmt: skip
     """Make a claimed trial of the configuration `wanted`, or of one that the sampler suggests.
 
-    `confirms`: on all rows at once, for the lower rungs have been climbed before.
-    `must_end(part)` (seconds since 1970): a training by epochs ends then, whatever it has reached.
+    `confirms`: on the last rung at once, for the lower ones have been climbed before.
+    `must_end(step)` (seconds since 1970): a training by epochs ends then, whatever it has reached.
     A configuration that cannot be fitted (HazyError) is a failed trial; any other error fails the trial and is raised, as
     is ServiceError of the storage.
     """
@@ -163,25 +174,39 @@ def _end(study: Study, number: int, record: TrialRecord | None) -> None:
 
 def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_stop: WhyStop,
            must_end: Callable[[int], float]) -> TrialRecord:  # fmt: skip
-    for part in search.rungs[-1:] if record.confirms else search.rungs:
-        step, began = step_of(part), time.perf_counter()
+    evaluation: Evaluation | None = None
+    for step, part in search.steps.items():
+        if record.confirms and step != search.last_step:
+            continue
+        began = time.perf_counter()
         try:
             with PeakMemory() as memory:
-                evaluation, rows = _fit_and_evaluate(search, record, trial, data, part, must_end(part))
+                if step == SPLITS_STEP:
+                    evaluation = _on_all_splits(search, record, trial, data, evaluation, must_end(step))
+                else:
+                    evaluation = _fit_and_evaluate(
+                        search, record, trial, data.train[part], data.validation, part, must_end(step)
+                    )
         except optuna.TrialPruned:
             return replace(record, state="pruned", seconds=record.seconds + time.perf_counter() - began,
                            stopped="its losses were worse than those of most trials before it")  # fmt: skip
         seconds = time.perf_counter() - began
         score = objective(evaluation, search.use_case)
-        rung = Rung(rows, score, objective_error(evaluation, search.use_case), seconds, memory.bytes)
+        rung = Rung(
+            data.train[part].n_rows(data.table),
+            score,
+            objective_error(evaluation, search.use_case),
+            seconds,
+            memory.bytes,
+        )
         record = replace(
             record, seconds=record.seconds + seconds, rungs={**record.rungs, step: rung},
             metrics={metric.name: metric.value for metric in evaluation.metrics},
             # few rows are remembered better than many, so that on few the gate's limit is no limit yet
-            objections=tuple(privacy_gate(evaluation, beyond=0.0 if part == search.rungs[-1] else CLEARLY)),
+            objections=tuple(privacy_gate(evaluation, beyond=0.0 if part == 1 else CLEARLY)),
         )  # fmt: skip
         trial.report(score, step)
-        if part == search.rungs[-1]:
+        if step == search.last_step:
             return record
         # asked first, for it notes the rung that the others compare themselves with
         weak = trial.should_prune()
@@ -191,8 +216,17 @@ def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_st
     raise AssertionError("a search has at least one rung")
 
 
-def _fit_and_evaluate(search: Search, record: TrialRecord, trial: Trial, data: Data, part: int,
-                      must_end: float) -> tuple[Evaluation, int]:  # fmt: skip
+def _on_all_splits(search: Search, record: TrialRecord, trial: Trial, data: Data, first: Evaluation | None,
+                   must_end: float) -> Evaluation:  # fmt: skip
+    """A fit for each split, judged on rows that no other split judges on. `first`: the first split's, where it was made."""
+    found = [first] if first is not None else []
+    for train, validation in islice(data.splits(), len(found), None):
+        found.append(_fit_and_evaluate(search, record, trial, train, validation, 1, must_end))
+    return pooled(found)
+
+
+def _fit_and_evaluate(search: Search, record: TrialRecord, trial: Trial, train: Tables, validation: Tables, part: int,
+                      must_end: float) -> Evaluation:  # fmt: skip
     seed = seed_of(search.seed, record.candidate, record.index, "fit")
     synthesizer = synthesizer_class(record.candidate)(
         search.schema, random_state=seed, min_rows=search.min_rows, text=search.text, target=search.target,
@@ -201,13 +235,13 @@ def _fit_and_evaluate(search: Search, record: TrialRecord, trial: Trial, data: D
     epochs = epochs_of(int(record.hyperparameters.get("epochs", 1)), part)
     curve = _Curve(trial.study, part, epochs, must_end)
     with curve:
-        synthesizer.fit(data.train[part], validation=data.validation, on_epoch=curve.on_epoch)
-    rows, table = data.rows(part), search.schema.only_table
+        synthesizer.fit(train, validation=validation, on_epoch=curve.on_epoch)
+    table = search.schema.only_table
+    rows, reference = train.read(table.name), validation.read(table.name)
     synthetic = synthesizer.sample(rows.num_rows, random_state=seed)[table.name]
     # The same random state for all trials: they are compared on the same rows and the same folds
-    found = evaluate(synthetic, rows, data.reference(), table, target=search.target, random_state=search.seed,
-                     max_rows=evaluation_rows(rows.num_rows))  # fmt: skip
-    return found, rows.num_rows
+    return evaluate(synthetic, rows, reference, table, target=search.target, random_state=search.seed,
+                    max_rows=evaluation_rows(rows.num_rows))  # fmt: skip
 
 
 class _Curve:

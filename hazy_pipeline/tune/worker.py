@@ -31,6 +31,7 @@ ALL_MADE = "all trials were made"
 NOTHING_TO_TUNE = "every parameter is fixed: there is nothing to tune"
 QUICK = "a quick look"
 NO_TIME = "there was no time for more rows"
+NO_TIME_TO_SPLIT = "there was no time for more splits of the rows"
 
 
 def records(search: Search, candidate: str) -> list[TrialRecord]:
@@ -115,8 +116,8 @@ class Worker:
         # the first look at a family must leave most of the time to those that turn out well
         look = min(allowed, self._search.seconds / (2 * len(self._search.spaces)))
 
-        def must_end(part: int) -> float:
-            return now + (look if claim.index == 0 and part == self._search.rungs[0] else allowed)
+        def must_end(step: int) -> float:
+            return now + (look if claim.index == 0 and step == min(self._search.steps) else allowed)
 
         def why_stop(record: TrialRecord) -> str | None:
             return QUICK if quick else self._why_stop(record, now + allowed)
@@ -146,33 +147,41 @@ class Worker:
     def _wanted(self, allowed: float, quick: bool) -> tuple[Hyperparameters | None, bool]:
         """The configuration to try next, and whether it was fitted on all rows before and is to be confirmed.
 
-        The best so far where only time kept it from more rows, and there is time now; then those that are to be tried
-        first; then the best so far again, once in a while; None: what the sampler suggests.
+        The best so far where only time kept it from higher rungs, and there is time now, or where all that were on the
+        last one are no choice; then those that are to be tried first; then the best so far again, once in a while; None:
+        what the sampler suggests.
         """
         mine = records(self._search, self._candidate)
         best = best_of(mine)
-        if best is not None and not quick and best.stopped in (QUICK, NO_TIME) and 4 * best.seconds < allowed:
-            return best.hyperparameters, False
+        if best is not None and not quick and best.stopped and self._times_as_long(best) * best.seconds < allowed:
+            if best.step == step_of(1):  # on all rows, though not in all splits, which may tell another story
+                return best.hyperparameters, True
+            if best.stopped in (QUICK, NO_TIME):
+                return best.hyperparameters, False
         if quick and mine:
             return None, False  # beside the earlier winner: what the sampler suggests, knowing all earlier scores
         tried = [record.hyperparameters for record in mine]
         wanted = next((one for one in self._search.queue(self._candidate) if one not in tried), None)
         if wanted is not None or quick:
             return wanted, False
-        again = to_confirm(mine, step_of(self._search.rungs[-1]))
+        again = to_confirm(mine, self._search.last_step)
         return again, again is not None
 
     def _why_stop(self, record: TrialRecord, must_end: float) -> str | None:
-        """Why a trial must not be fitted on three times as many rows."""
-        rung = record.rungs[record.step]
-        if time.time() + 3 * rung.seconds > must_end:
-            return NO_TIME
+        """Why a trial must not climb the next rung: three times as many rows, or several splits of all of them."""
+        rung, splits_next = record.rungs[record.step], record.step == step_of(1)
+        if time.time() + (self._times_as_long(record) - 1) * rung.seconds > must_end:
+            return NO_TIME_TO_SPLIT if splits_next else NO_TIME
         memory = self._search.memory
-        if memory is not None and self._base + 3 * max(rung.bytes - self._base, 0) > memory:
+        if memory is not None and not splits_next and self._base + 3 * max(rung.bytes - self._base, 0) > memory:
             return f"more rows were expected to need more than {memory / 1e9:.1f} GB of memory"
         others = [one for one in standings(self._search) if one.candidate != self._candidate]
         mine = standing(self._candidate, [*records(self._search, self._candidate), record])
         return why_out(mine, leader([*others, mine]), self._rows())
+
+    def _times_as_long(self, record: TrialRecord) -> int:
+        """How many times as long as it took a trial will have taken when it has climbed the next rung, too."""
+        return self._search.splits if record.step == step_of(1) else 4
 
     def _resume(self) -> list[Claim]:
         """Settle what an earlier life of this worker left; returns the claims whose trials are still owed."""

@@ -16,7 +16,7 @@ RunDag = Callable[..., Any]
 
 WHEN = datetime(2026, 1, 2, 3, tzinfo=UTC)
 DECIDED = {"extract", "profile", "decide"}
-TRAINED = {"select", "train", "evaluate", "register", "promote", "generate", "clean_up", "verdict"}
+TRAINED = {"select", "train", "evaluate", "fall_back", "register", "promote", "generate", "clean_up", "verdict"}
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.usefixtures("mlflow_database")]
 

@@ -71,7 +71,13 @@ def test_a_champion_and_rows_and_nothing_twice(csv: Path, configure: Callable[..
     config = configure()
     first = run_pipeline(config, "run 1", Options())
     assert first["failed"] == {}
-    assert first["promoted"] == {"version": 1, "alias": "champion", "reasons": [], "links": first["promoted"]["links"]}
+    assert first["promoted"] == {
+        "version": 1,
+        "alias": "champion",
+        "reasons": [],
+        "told": [],
+        "links": first["promoted"]["links"],
+    }
     assert 0.5 < first["evaluated"]["score"] <= 1
     rows = pd.read_csv(first["generated"]["location"])
     assert list(rows.columns) == ["order_id", "segment", "amount", "items", "returned"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hazy_pipeline.evaluate import FAST_METRICS, METRICS, evaluate, leakage, privacy_gate, real_limit
 from hazy_pipeline.evaluate.explain import describe
 from hazy_pipeline.evaluate.learner import CELLS_PER_THREAD, boosted_predictions
-from hazy_pipeline.evaluate.result import Evaluation, Group, Metric
+from hazy_pipeline.evaluate.result import Evaluation, Group, Metric, pooled
 from hazy_pipeline.evaluate.utility import informative_columns
 from hazy_pipeline.schema import Column, Kind, TableSchema
 
@@ -228,3 +228,20 @@ def test_what_lies_at_the_gates_limit_is_not_clearly_beyond_it():
     closer, copies = privacy_gate(rows(0.585, 0.008), beyond=2)
     assert "at most 58.0%" in closer
     assert "at most 0.70% more" in copies
+
+
+def test_what_is_measured_on_several_splits_is_known_better_and_the_gate_asks_for_more() -> None:
+    def attack(auc: float, error: float = 0.08) -> Evaluation:
+        found = Metric(name="membership", group=Group.PRIVACY, value=1 - 2 * (auc - 0.5), standard_error=error, raw=auc)
+        return Evaluation(metrics=(found,), seconds=1.0)
+
+    alone = attack(0.60)
+    five = pooled([attack(auc) for auc in (0.56, 0.58, 0.60, 0.62, 0.64)])
+    assert five["membership"].raw == pytest.approx(alone["membership"].raw)
+    assert five["membership"].standard_error == pytest.approx(0.08 / 5**0.5)
+    assert five.seconds == 5.0
+    assert privacy_gate(alone) == []  # four errors of few rows: anything may pass
+    assert len(privacy_gate(five)) == 1
+    assert pooled([alone]) is alone
+    some = pooled([alone, Evaluation(metrics=())])
+    assert some["membership"] == alone["membership"]  # of those that have it

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hazy_pipeline.tune.choice import MOST_FITS, best_of, best_on, spread_of, to_confirm
+from hazy_pipeline.tune.choice import MOST_FITS, best_of, best_on, passing, spread_of, to_confirm
 from hazy_pipeline.tune.trial import Rung, TrialRecord
 
 NOISE = 0.01
@@ -50,6 +50,34 @@ def test_most_rows_first_and_none_that_the_privacy_gate_objects_to() -> None:
     objected = [TrialRecord(5, 5, "a", "complete", {"n": 5}, 1.0, {9: Rung(900, 0.99, 0.0, 1.0, 1)}, objections=("x",))]
     assert best_of([*low, *fits(0.8, of=2, slot=2), *objected]).hyperparameters == {"n": 2}
     assert best_of(objected).hyperparameters == {"n": 5}
+
+
+def refused(score: float, *, of: int, step: int, slot: int = 90) -> TrialRecord:
+    return TrialRecord(
+        slot, slot, "a", "complete", {"n": of}, 1.0, {step: Rung(900, score, 0.0, 1.0, 1)}, objections=("x",)
+    )
+
+
+def test_a_configuration_passes_by_what_is_known_of_it_where_most_is_known() -> None:
+    once, all_splits = fits(0.95, of=1, step=9), fits(0.94, of=1, step=27, slot=1)
+    second = fits(0.90, of=2, slot=2, step=9)
+    assert best_of([*once, *all_splits, *second]).score == 0.94
+    # on one split nothing spoke against it, on all of them something does: the next takes its place
+    found = [*once, refused(0.94, of=1, step=27), *second]
+    assert passing(found) == second
+    assert best_of(found).hyperparameters == {"n": 2}
+    assert to_confirm(found, 27) is None
+    # and the other way round
+    assert best_of([refused(0.95, of=1, step=9), *all_splits, *second]).hyperparameters == {"n": 1}
+
+
+def test_one_lucky_fit_among_refused_ones_does_not_make_a_configuration_pass() -> None:
+    lucky = fits(0.95, of=1)
+    assert passing([*lucky, refused(0.95, of=1, step=9)]) == []
+    mostly = [*fits(0.95, 0.94, of=1), refused(0.95, of=1, step=9)]
+    assert passing(mostly) == mostly
+    second = fits(0.90, of=2, slot=5)
+    assert best_of([*lucky, refused(0.96, of=1, step=9), *second]).hyperparameters == {"n": 2}
 
 
 def test_the_best_is_fitted_again_now_and_then_but_not_for_ever() -> None:

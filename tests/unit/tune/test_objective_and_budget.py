@@ -6,7 +6,7 @@ from hazy_pipeline.evaluate.result import Evaluation, Group, Metric
 from hazy_pipeline.search_spaces import UseCase
 from hazy_pipeline.tune.budget import Prediction, ruled_out
 from hazy_pipeline.tune.objective import FIDELITY_WEIGHTS, GROUP_WEIGHTS, objective, objective_error
-from hazy_pipeline.tune.rungs import epochs_of, rungs_of
+from hazy_pipeline.tune.rungs import epochs_of, rungs_of, splits_of
 
 
 def evaluation(**values: float) -> Evaluation:
@@ -62,3 +62,10 @@ def test_rungs_have_three_times_the_rows_of_those_below_and_enough_to_tell() -> 
     assert rungs_of(17_999) == (3, 1)
     assert rungs_of(5_999) == rungs_of(10) == (1,)
     assert [epochs_of(90, part) for part in (9, 3, 1)] == [30, 52, 90]
+
+
+def test_few_validation_rows_are_made_more_by_splitting_again_and_no_row_validates_twice() -> None:
+    assert splits_of(8_000, 1_000) == splits_of(8_000, 5_000) == 1
+    assert splits_of(4_800, 600) == 2
+    assert splits_of(944, 104) == splits_of(270, 34) == 5
+    assert splits_of(100, 60) == 2

@@ -6,10 +6,12 @@ from hazy_pipeline.tune.race import Standing, lead, leader, next_family, potenti
 from hazy_pipeline.tune.trial import Rung, TrialRecord
 
 
-def trial(score: float, *more: float, candidate: str = "a", objections: tuple[str, ...] = ()) -> TrialRecord:
+def trial(
+    score: float, *more: float, candidate: str = "a", objections: tuple[str, ...] = (), depth: int = 1
+) -> TrialRecord:
     """A trial with the scores of its rungs: 1, 3 and 9 ninths."""
     rungs = {step: Rung(100 * step, s, 0.0, 1.0, 1) for step, s in zip((1, 3, 9), (score, *more), strict=False)}
-    return TrialRecord(0, 0, candidate, "complete", {}, 1.0, rungs, objections=objections)
+    return TrialRecord(0, 0, candidate, "complete", {"depth": depth}, 1.0, rungs, objections=objections)
 
 
 def of(candidate: str, *trials: TrialRecord) -> Standing:
@@ -28,7 +30,7 @@ def test_what_the_privacy_gate_objects_to_does_not_lead() -> None:
     copier = of("copier", trial(0.99, 0.99, 0.99, objections=("copies",)))
     honest = of("honest", trial(0.6))
     assert leader([copier, honest]).candidate == "honest"
-    assert of("both", trial(0.99, objections=("copies",)), trial(0.5)).best == {1: 0.5}
+    assert of("both", trial(0.99, objections=("copies",)), trial(0.5, depth=2)).best == {1: 0.5}
     assert leader([of("none"), of("nothing")]) is None
     persistent = of("copier", *[trial(0.99, objections=("copies",))] * 5)
     assert "privacy gate" in why_out(persistent, honest, {})

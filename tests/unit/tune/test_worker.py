@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from upath import UPath
 
 from hazy_pipeline.errors import DataError
 from hazy_pipeline.search_spaces import UseCase, search_space
+from hazy_pipeline.tables import write_frames
 from hazy_pipeline.tune.ledger import Ledger
 from hazy_pipeline.tune.plots import study_plots
 from hazy_pipeline.tune.search import Search, open_ledger, open_study
+from hazy_pipeline.tune.splits import read_splits, write_splits
 from hazy_pipeline.tune.trial import Data, TrialRecord
 from hazy_pipeline.tune.worker import (
     ALL_MADE,
@@ -266,3 +269,72 @@ def test_the_best_configuration_is_fitted_again_with_another_seed(search: Search
         assert earlier
         assert all(record.score != r.score for r in earlier)
         assert min(record.rungs) == 9
+
+
+def in_splits(search: Search, data: Data, tmp_path: Path, splits: int = 3) -> tuple[Search, Data]:
+    """The same rows, in several splits."""
+    samples = UPath(tmp_path / "samples")
+    for part, tables in (("train-1", data.train[1]), ("validation", data.validation)):
+        write_frames(samples / part, tables.schema, {data.table: tables.read(data.table)})
+    write_splits(samples, splits, random_state=1)
+    return replace(search, splits=splits), replace(data, more_splits=read_splits(samples, splits))
+
+
+def test_every_split_fits_as_many_rows_and_no_row_validates_twice(search: Search, data: Data, tmp_path: Path) -> None:
+    _, data = in_splits(search, data, tmp_path)
+    everything, validated = None, []
+    for train, validation in data.splits():
+        parts = [tables.read("rows").to_pandas() for tables in (train, validation)]
+        assert [len(part) for part in parts] == [400, 200]
+        validated += list(parts[1]["x"])
+        whole = np.sort(np.concatenate([part["x"] for part in parts]))
+        assert everything is None or (whole == everything).all()
+        everything = whole
+    assert len(set(validated)) == len(validated) == 600
+
+
+def test_on_a_small_table_the_better_trials_are_judged_on_all_splits(
+    search: Search, data: Data, tmp_path: Path
+) -> None:
+    one = replace(search, trials=7, storage=tmp_path / "one.journal")
+    work(one, data, 0)
+    search, data = in_splits(replace(search, trials=7), data, tmp_path)
+    work(search, data, 0)
+    found = records(search, COPULA)
+    assert len(found) == 7
+    assert list(found[0].rungs) == [9, 27]
+    assert found[0].rungs[9].score == records(one, COPULA)[0].score  # the first split is that of before
+    assert found[0].rungs[9].rows == found[0].rungs[27].rows == 400
+    assert found[0].rungs[27].error < 0.8 * found[0].rungs[9].error
+    left = [r for r in found if r.state == "pruned"]
+    assert left
+    assert all(list(r.rungs) == [9] and r.stopped == "others did better on as many rows" for r in left)
+    assert best_record(search, COPULA).step == 27
+
+
+def test_where_all_that_were_on_all_splits_are_refused_the_next_best_is_judged_on_them(
+    search: Search, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, data = in_splits(replace(search, trials=3), data, tmp_path)
+    weak = {**search.spaces[COPULA].first(), "shrinkage": 0.09}
+    search = replace(search, first={COPULA: (search.spaces[COPULA].first(), weak)})
+    verdicts = iter([[], ["gives rows away"]])  # the first trial's, on one split and on all of them
+    with monkeypatch.context() as patched:
+        patched.setattr("hazy_pipeline.tune.trial.privacy_gate", lambda *a, **k: next(verdicts))
+        first = worker(search, data).make_one()
+    with monkeypatch.context() as patched:  # it is left below, for the first one's score is better
+        patched.setattr("optuna.trial.Trial.should_prune", lambda self: True)
+        second = worker(search, data).make_one()
+    third = worker(search, data).make_one()
+    assert (first.step, first.objections) == (27, ("gives rows away",))
+    assert (second.step, second.hyperparameters) == (9, weak)
+    assert (third.step, third.hyperparameters, third.confirms) == (27, weak, True)
+    best = best_record(search, COPULA)
+    assert (best.hyperparameters, best.step) == (weak, 27)
+
+
+def test_without_time_for_all_splits_one_has_to_do(search: Search, data: Data, tmp_path: Path) -> None:
+    search, data = in_splits(replace(search, trials=3, seconds=0), data, tmp_path)
+    work(search, data, 0)
+    (only,) = records(search, COPULA)
+    assert (only.state, only.step, only.stopped) == ("pruned", 9, "there was no time for more splits of the rows")
