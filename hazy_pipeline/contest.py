@@ -1,16 +1,14 @@
 """The search for the winner: what `decide` prepares, `tune` tries, `best` and `select` conclude."""
 
-import csv
-import io
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from upath import UPath
 
 from hazy_pipeline import settings
 from hazy_pipeline.errors import DataError
 from hazy_pipeline.evaluate import real_limit
+from hazy_pipeline.leaderboard import absent, as_csv, line_of, rank, standing_of
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, digest
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace, in_words
@@ -18,13 +16,13 @@ from hazy_pipeline.tables import Tables, write_frames
 from hazy_pipeline.tune.budget import Prediction, ruled_out
 from hazy_pipeline.tune.history import History, Past, keep, read_history
 from hazy_pipeline.tune.objective import objective
-from hazy_pipeline.tune.race import Standing, lead, leader, standing, why_out
-from hazy_pipeline.tune.rungs import SPLITS_STEP, rungs_of, splits_of, step_of
+from hazy_pipeline.tune.race import leader
+from hazy_pipeline.tune.rungs import rungs_of, splits_of, step_of
 from hazy_pipeline.tune.search import Search, is_prepared, open_ledger, open_study
 from hazy_pipeline.tune.splits import read_splits, write_splits
 from hazy_pipeline.tune.storage import forget, shared_storage
 from hazy_pipeline.tune.trial import Data, TrialRecord, evaluation_rows
-from hazy_pipeline.tune.worker import Worker, best_record, records
+from hazy_pipeline.tune.worker import Worker, records
 
 
 def prepare(run: Run, folder: UPath, *, kept: bool) -> Json:
@@ -145,7 +143,7 @@ def best_of_candidate(run: Run, candidate: str) -> Json:
     from hazy_pipeline.tune.plots import study_plots
 
     search = search_of(run)
-    entry = _entry(search, candidate)
+    entry = line_of(search, candidate)
     study = run.study_run(candidate)
     run.tracking.log(study, params=entry["hyperparameters"],
                      metrics={"score": entry["score"] or 0.0, **entry["metrics"], "seconds": entry["seconds"]})  # fmt: skip
@@ -178,7 +176,7 @@ def choose(run: Run, entries: list[Json]) -> Json:
         first = leader([standing_of(entry) for entry in scored])
         assert first is not None, "a scored entry has a standing"
         winner = next(entry for entry in scored if entry["candidate"] == first.candidate)
-    leaderboard = [winner, *sorted((e for e in entries if e is not winner), key=lambda e: _rank(e, winner))]
+    leaderboard = [winner, *sorted((e for e in entries if e is not winner), key=lambda e: rank(e, winner))]
     leaderboard += [absent(name, f"ruled out: {reason}") for name, reason in decided["ruled_out"].items()]
     limit = again["limit"] if again else limit_of(run, search)
     reasons = _reasons(run, search, leaderboard, again)
@@ -189,56 +187,9 @@ def choose(run: Run, entries: list[Json]) -> Json:
         hyperparameters=winner["hyperparameters"], limit=limit, seconds=sum(r.seconds for r in found), trials=found,
         searched=not stands, held_back=latest.held_back if stands and latest else (),
     ))  # fmt: skip
-    run.tracking.log_bytes(run.mlflow_run, "leaderboard.csv", _table(leaderboard))
+    run.tracking.log_bytes(run.mlflow_run, "leaderboard.csv", as_csv(leaderboard))
     return {"winner": winner, "leaderboard": leaderboard, "reasons": reasons, "limit": limit,
             "searched": not stands}  # fmt: skip
-
-
-def _entry(search: Search, candidate: str) -> Json:
-    """One line of the leaderboard, from the study alone."""
-    found, best = records(search, candidate), best_record(search, candidate)
-    stand = standing(candidate, found)
-    others = [standing(name, records(search, name)) for name in search.spaces]
-    rows = {step: rung.rows for record in found for step, rung in record.rungs.items()}
-    out = why_out(stand, leader(others), rows)
-    note = out or ("the time was up before its first trial" if best is None else None)
-    return {
-        "candidate": candidate,
-        "score": best.score if best else None,
-        "rows": best.rows if best else 0,
-        "splits": search.splits if best and best.step == SPLITS_STEP else 1,
-        "hyperparameters": best.hyperparameters if best else {},
-        "metrics": best.metrics if best else {},
-        "objections": list(best.objections) if best else [],
-        "trials": len(found),
-        "seconds": round(sum(record.seconds for record in found), 2),
-        "by_rung": {str(step): score for step, score in {**stand.best, **_in_one_split(best)}.items()},
-        "note": note,
-    }
-
-
-def _in_one_split(best: TrialRecord | None) -> dict[int, float]:
-    """The score in the one split that all trials share, of a configuration that was chosen by all splits: its own, and not
-    the family's best there, which was lucky in that split; none where the choice was not made by all splits."""
-    step = step_of(1)
-    return {step: best.rungs[step].score} if best and best.step == SPLITS_STEP and step in best.rungs else {}
-
-
-def absent(candidate: str, note: str) -> Json:
-    return {"candidate": candidate, "score": None, "rows": 0, "splits": 1, "hyperparameters": {}, "metrics": {}, "objections": [],
-            "trials": 0, "seconds": 0.0, "by_rung": {}, "note": note}  # fmt: skip
-
-
-def standing_of(entry: Json) -> Standing:
-    scores = entry.get("by_rung") or {str(step_of(1)): entry["score"]}
-    return Standing(entry["candidate"], entry.get("trials", 1), {int(step): s for step, s in scores.items()}, 0.0, 0,
-                    bool(entry["objections"]))  # fmt: skip
-
-
-def _rank(entry: Json, winner: Json) -> tuple[bool, bool, float]:
-    if entry["score"] is None:
-        return (True, True, 0.0)
-    return (False, bool(entry["objections"]), -lead(standing_of(entry), standing_of(winner)))
 
 
 def _reasons(run: Run, search: Search, leaderboard: list[Json], again: Json | None) -> list[str]:
@@ -300,15 +251,3 @@ def _may_stand(run: Run, past: History, search: Search) -> bool:
     return (latest is not None and past.latest_search is not None and not run.options.search_anew
             and latest.bounds == _bounds(run) and latest.winner in search.spaces
             and search.spaces[latest.winner].contains(latest.hyperparameters))  # fmt: skip
-
-
-def _table(leaderboard: list[Json]) -> bytes:
-    """The leaderboard as CSV, which MLflow shows as a table."""
-    text = io.StringIO()
-    columns = ("candidate", "score", "rows", "trials", "seconds", "note")
-    writer = csv.writer(text)
-    writer.writerow((*columns, "hyperparameters"))
-    for entry in leaderboard:
-        configuration: dict[str, Any] = entry["hyperparameters"]
-        writer.writerow((*(entry.get(c) for c in columns), ", ".join(f"{k}={v}" for k, v in configuration.items())))
-    return text.getvalue().encode()

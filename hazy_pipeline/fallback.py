@@ -11,8 +11,9 @@ from typing import Any
 
 from upath import UPath
 
-from hazy_pipeline.contest import absent, question_of, search_of, searches, standing_of
+from hazy_pipeline.contest import question_of, search_of, searches
 from hazy_pipeline.judge import judge, objections, privacy_objections
+from hazy_pipeline.leaderboard import absent, standing_of
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, remove
 from hazy_pipeline.search_spaces import in_words
