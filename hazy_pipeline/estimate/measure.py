@@ -1,5 +1,6 @@
 """What a call takes: seconds, and the most memory that the process held meanwhile."""
 
+import resource
 import time
 from collections.abc import Callable
 from threading import Event, Thread
@@ -14,13 +15,19 @@ EVERY = 0.004  # seconds between two looks at the memory
 
 class Taken(NamedTuple):
     wall: float
-    cpu: float  # of all threads of this process
+    cpu: float  # of all threads of this process and of its children that have ended
     peak: int  # bytes resident at the most
 
 
 def resident() -> int:
     """Bytes of memory that this process holds now."""
     return int(psutil.Process().memory_info().rss)
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def taken_by(call: Callable[[], T]) -> tuple[T, Taken]:
@@ -35,11 +42,11 @@ def taken_by(call: Callable[[], T]) -> tuple[T, Taken]:
 
     watcher = Thread(target=look, daemon=True)
     watcher.start()
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), _cpu_seconds()
     try:
         result = call()
     finally:
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
         peak = max(peak, process.memory_info().rss)
         ended.set()
         watcher.join()

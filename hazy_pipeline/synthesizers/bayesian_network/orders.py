@@ -48,14 +48,21 @@ def greedy_families(rows: Rows, orders: Sequence[Sequence[int]], information: Fl
         few = search
         if rows.n_rows >= 2 * TRIAL_ROWS:
             few = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows)
-        orders = [max(orders, key=lambda order: few.in_order(order, information)[1])]
-    return search.in_order(orders[0], information)[0]
+        tried = few.in_orders(orders, information)
+        best = max(range(len(orders)), key=lambda i: tried[i][1])
+        if few is search:
+            return tried[best][0]
+        orders = [orders[best]]
+    return search.in_orders(orders[:1], information)[0][0]
 
 
 def tree_families(rows: Rows, information: Floats, *, min_rows: int) -> list[Family]:
     """The families of a Chow-Liu tree: every column but the root has one parent column, at whatever resolution."""
     search = Search(rows, max_parents=1, min_rows=min_rows)
-    families = []
-    for column, parent in spanning_tree(information):
-        families += search.levels(column, [] if parent is None else [parent])[0]
-    return families
+    nodes = [
+        node
+        for column, parent in spanning_tree(information)
+        for node in search.nodes(column, [] if parent is None else [parent])
+    ]
+    found = search.look(nodes)
+    return [found[node][0] for node in nodes]

@@ -1,9 +1,12 @@
 """Which contexts foretell which nodes: for every node, a chain of growing contexts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf, prod
+from typing import NamedTuple
 
 from hazy_pipeline.encode.arrays import Floats
+from hazy_pipeline.forks import shared
+from hazy_pipeline.parallel import n_cores
 from hazy_pipeline.synthesizers.bayesian_network.belief import Belief, Shorter, Sight
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 
@@ -14,7 +17,16 @@ CELLS_PER_ROW = 16  # ... and no more than so many times the rows
 CANDIDATES = 16  # columns with most information about a node's column that are looked at
 FINALISTS = 4  # contexts that are looked at closely in each step
 LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
+WORTH_A_FORK = 1_000_000  # rows times candidates: some 20 ms of looking, several times what a child costs
 MIN_GAIN = 4.0  # nats over all rows that a longer context must win
+
+
+class Node(NamedTuple):
+    """What is looked for: the family of a column's level, with parents among the candidates, most informative first."""
+
+    column: int
+    level: int
+    candidates: tuple[int, ...]
 
 
 class Search:
@@ -23,30 +35,32 @@ class Search:
     def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
         self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
-        self._found: dict[tuple[int, ...], tuple[list[Family], float]] = {}
 
-    def in_order(self, order: Sequence[int], information: Floats) -> tuple[list[Family], float]:
-        """The families of all nodes, every column's parents among those before it, and their score.
+    def in_orders(self, orders: Sequence[Sequence[int]], information: Floats) -> list[tuple[list[Family], float]]:
+        """For each order the families of all nodes, every column's parents among those before it, and their score.
 
-        The score is the mean log-likelihood in nats per row. Columns that have the same candidates in several orders
-        are looked at once.
+        The score is the mean log-likelihood in nats per row. Nodes with the same candidates in several orders are looked
+        at once.
         """
-        families, score = [], 0.0
-        for i, column in enumerate(order):
-            candidates = sorted(order[:i], key=lambda other: (-information[column, other], other))[:CANDIDATES]
-            found, gained = self.levels(column, candidates)
-            families += found
-            score += gained
-        return families, score
+        nodes = [[node for i in range(len(order)) for node in self._nodes(order, i, information)] for order in orders]
+        found = self.look(node for of_order in nodes for node in of_order)
+        return [([found[node][0] for node in of_order], sum(found[node][1] for node in of_order)) for of_order in nodes]
 
-    def levels(self, column: int, candidates: Sequence[int]) -> tuple[list[Family], float]:
-        """The families of a column's nodes, coarsest first, and their score."""
-        key = (column, *candidates)
-        if key not in self._found:
-            levels = range(self.rows.hierarchies[column].n_levels)
-            families, scores = zip(*(self.family(column, level, candidates) for level in levels), strict=True)
-            self._found[key] = list(families), sum(scores)
-        return self._found[key]
+    def look(self, nodes: Iterable[Node]) -> dict[Node, tuple[Family, float]]:
+        """Every node's family and its score; no node depends on another's, so all cores share them."""
+        wanted = sorted(set(nodes), key=lambda node: (-len(node.candidates), node))
+        looks = self.rows.n_rows * sum(1 + len(node.candidates) for node in wanted)
+        found = shared(lambda node: self.family(*node), wanted, n_cores() if looks > WORTH_A_FORK else 1)
+        return dict(zip(wanted, found, strict=True))
+
+    def nodes(self, column: int, candidates: Iterable[int]) -> list[Node]:
+        """A column's nodes, coarsest first, with these candidates."""
+        return [Node(column, level, tuple(candidates)) for level in range(self.rows.hierarchies[column].n_levels)]
+
+    def _nodes(self, order: Sequence[int], place: int, information: Floats) -> list[Node]:
+        column = order[place]
+        before = sorted(order[:place], key=lambda other: (-information[column, other], other))
+        return self.nodes(column, before[:CANDIDATES])
 
     def family(self, column: int, level: int, candidates: Sequence[int]) -> tuple[Family, float]:
         """The node's family with parents among `candidates`, and its score."""

@@ -2,7 +2,6 @@
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +16,8 @@ from hazy_pipeline.encode.column import ColumnEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ConfigurationError, ModelError
+from hazy_pipeline.forks import Forked
+from hazy_pipeline.parallel import n_cores
 from hazy_pipeline.progress import followed
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
 from hazy_pipeline.synthesizers.base import OnEpoch, SampleBlock, Synthesizer
@@ -79,15 +80,15 @@ class BayesianNetwork(Synthesizer):
         step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
         searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins)
         target = self._target(searched)
-        with ThreadPoolExecutor(1) as beside:
-            redrawn = None if target is None else beside.submit(fit_target, searched, target)
+        with Forked(lambda: None if target is None else fit_target(searched, target),
+                    1 if target is None else n_cores()) as redrawn:  # fmt: skip
             families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
                                       min_rows=self.min_rows, last=target)  # fmt: skip
             counts = self._counts(train, families, bins, encoded)
             self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"],
                                           min_rows=self.min_rows, rng=np.random.default_rng(self.random_state))  # fmt: skip
-        if redrawn is not None:
-            self.network_ = self.network_.with_target(redrawn.result())
+            if (model := redrawn.result()) is not None:
+                self.network_ = self.network_.with_target(model)
 
     def _counts(
         self, train: Tables, families: Sequence[Family], bins: dict[str, Bins], sample: Encoded

@@ -46,7 +46,7 @@ def test_probes_grow_up_to_the_trial_and_train_few_epochs() -> None:
 
 def test_probing_observes_fits_draws_and_evaluations(tables: Tables, profile: Profile, config: GeneratorConfig) -> None:
     found = probe(tables.with_schema(profile.schema), config, Shape.of(profile), n_train=4_800, n_reference=600,
-                  seconds=1.0, candidates=["gaussian_copula"])  # fmt: skip
+                  seconds=8.0, candidates=["gaussian_copula"])  # fmt: skip
     assert found.failed == {}
     tasks = {seen.task: seen for seen in found.observations}
     assert set(tasks) == {"fit", "sample", "evaluate"}

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pytest
 
 from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.schema import Kind
 from hazy_pipeline.synthesizers.base import load_synthesizer
-from hazy_pipeline.synthesizers.bayesian_network import BayesianNetwork, synthesizer
+from hazy_pipeline.synthesizers.bayesian_network import BayesianNetwork, network, search, synthesizer
 from hazy_pipeline.synthesizers.bayesian_network.network import count_tables
 from hazy_pipeline.tables import Tables
 
@@ -279,3 +280,20 @@ def test_adult_comes_back_in_pairs(shared: Path, tables_of):
     discrete = [column for column in rows if rows[column].dtype == object]
     distances = [tvd(synthetic[[a, b]], rows[[a, b]]) for i, a in enumerate(discrete) for b in discrete[:i]]
     assert np.mean(distances) < 0.03
+
+
+@pytest.mark.parametrize("structure", ["greedy", "chow_liu"])
+def test_the_model_is_the_same_whoever_shares_the_work(tables_of, monkeypatch, structure):
+    """Cores share the search, and a target is learned beside it; neither may show in what is learned."""
+    monkeypatch.setattr(search, "WORTH_A_FORK", 0)
+    monkeypatch.setattr(network, "CELLS_FOR_THREADS", 0)
+    tables, models = tables_of(chain(3_000)), []
+    for cores in (1, 3):
+        for module in (search, network, synthesizer):
+            monkeypatch.setattr(module, "n_cores", lambda cores=cores: cores)
+        models.append(fitted(tables, structure=structure, target="a").network_)
+    alone, together = models
+    assert alone.to_json() == together.to_json()
+    for name, array in alone.arrays().items():
+        np.testing.assert_array_equal(array, together.arrays()[name])
+    assert psutil.Process().children() == []

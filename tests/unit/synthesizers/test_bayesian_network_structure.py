@@ -138,10 +138,9 @@ def test_the_likeliest_order_is_taken():
     a, b = rng.integers(0, 6, 4_000), rng.integers(0, 6, 4_000)
     rows = Rows([a, b, a + b], [Hierarchy((), 6), Hierarchy((), 6), Hierarchy((), 11)])
     information = column_information(rows, 32)
-    scores = {
-        order: Search(rows, max_parents=1, min_rows=5).in_order(order, information)[1]
-        for order in ((0, 1, 2), (2, 0, 1))
-    }
+    orders = (0, 1, 2), (2, 0, 1)
+    found = Search(rows, max_parents=1, min_rows=5).in_orders(orders, information)
+    scores = {order: score for order, (_, score) in zip(orders, found, strict=True)}
     best = max(scores, key=scores.get)
     found = greedy_families(rows, [list(order) for order in scores], information, max_parents=1, min_rows=5)
     assert tuple(family.column for family in found) == best
@@ -154,7 +153,7 @@ def test_the_score_is_the_likelihood_of_rows_left_out_of_the_count():
     parent = rng.integers(0, 3, 500)
     child = np.where(rng.random(500) < 0.7, parent % 2, rng.integers(0, 2, 500))
     rows = Rows([parent, child], [Hierarchy((), 3), Hierarchy((), 2)])
-    (family,), score = Search(rows, max_parents=1, min_rows=1).levels(1, [0])
+    family, score = Search(rows, max_parents=1, min_rows=1).family(1, 0, [0])
     (step,) = family.steps
     total = 0.0
     for i in range(500):
