@@ -72,11 +72,16 @@ class Network:
         parts = [self._sample(min(ROWS_AT_ONCE, n_rows - start), rng) for start in starts]
         return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in self.bins}
 
+    def draw_rows(self, n_rows: int, rng: np.random.Generator) -> Rows:
+        """Rows of the network alone, whose target is not redrawn."""
+        draws, hierarchies = self.draw(n_rows, rng), self.hierarchies
+        return Rows([draws.groups[column, h.n_levels - 1] for column, h in enumerate(hierarchies)], hierarchies)
+
     def _sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        draws = self.draw(n_rows, rng)
-        states = [draws.groups[column, h.n_levels - 1] for column, h in enumerate(self.hierarchies)]
+        rows = self.draw_rows(n_rows, rng)
+        states = list(rows.states)
         if self.target is not None:
-            states[self.target.column] = self.target.draw(Rows(states, self.hierarchies), rng)
+            states[self.target.column] = self.target.draw(rows, rng)
         return {name: bins.decode(drawn, rng) for (name, bins), drawn in zip(self.bins.items(), states, strict=True)}
 
     def to_json(self) -> dict[str, Any]:

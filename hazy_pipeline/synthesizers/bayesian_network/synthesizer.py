@@ -35,7 +35,7 @@ from hazy_pipeline.synthesizers.bayesian_network.network import (
 )
 from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
-from hazy_pipeline.synthesizers.bayesian_network.target import can_be_redrawn, fit_target
+from hazy_pipeline.synthesizers.bayesian_network.target import CALIBRATION_ROWS, can_be_redrawn, fit_target
 from hazy_pipeline.tables import Tables
 
 if TYPE_CHECKING:
@@ -85,10 +85,12 @@ class BayesianNetwork(Synthesizer):
             families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
                                       min_rows=self.min_rows, last=target)  # fmt: skip
             counts = self._counts(train, families, bins, encoded)
+            rng = np.random.default_rng(self.random_state)
             self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"],
-                                          min_rows=self.min_rows, rng=np.random.default_rng(self.random_state))  # fmt: skip
+                                          min_rows=self.min_rows, rng=rng)  # fmt: skip
             if (model := redrawn.result()) is not None:
-                self.network_ = self.network_.with_target(model)
+                drawn = self.network_.draw_rows(CALIBRATION_ROWS, rng)
+                self.network_ = self.network_.with_target(model.calibrated(searched, drawn))
 
     def _counts(
         self, train: Tables, families: Sequence[Family], bins: dict[str, Bins], sample: Encoded

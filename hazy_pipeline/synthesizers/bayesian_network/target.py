@@ -4,19 +4,21 @@ Conditional tables read a few parents; what a learner gains from the target hang
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from hazy_pipeline.encode.arrays import Floats, Integers
+from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 
 Terms = tuple[tuple[tuple[int, int], ...], ...]  # per term its (column, level) axes
 
 MAX_CLASSES = 20
-TERM_GROUPS = 1024  # resolution of a column in a term of its own
+COARSE_GROUPS, FINE_GROUPS = 12, 1024  # resolutions of a column in terms of its own
 PAIR_GROUPS = 24  # ... and in a term of two
 N_PAIRS = 30
 MAX_PAIR_COLUMNS = 40  # pairs are looked for among the columns that matter most alone
@@ -25,6 +27,9 @@ SWEEPS = 12
 SWEEPS_AGAIN = 6  # from weights that are nearly right
 MAX_STEP = 1.0  # in log odds
 PENALTIES = (15.0, 60.0)  # rows' worth of curvature that hold a weight at zero
+CALIBRATION_ROWS = 10_000  # of the network
+CALIBRATION_SWEEPS = 5
+CALIBRATION_PENALTY = 15.0  # counted rows' worth
 HELD_OUT = 5  # every so many-th row judges the penalty
 
 
@@ -49,6 +54,35 @@ class TargetModel:
             left = left - p
         return drawn
 
+    def calibrated(self, counted: Rows, drawn: Rows) -> "TargetModel":
+        """The weights moved so that on the network's own rows every term meets the classes as counted.
+
+        The network's rows are not the ones that the weights were learned from: where columns hang together less closely,
+        a sum over them says less. Iterative scaling by Newton steps (Darroch and Ratcliff 1972 for the conditions), each
+        group of a term trusted by its rows. `counted`: real rows; `drawn`: rows of the network, of any number.
+        """
+        n_classes = counted.hierarchies[self.column].n_states
+        seen = (counted.states[self.column][:, None] == np.arange(1, n_classes)).astype(np.float64)
+        groups, wanted = [], []
+        for term in self.terms:
+            group, size = drawn.context(term)
+            real, _ = counted.context(term)
+            n_real = np.bincount(real, minlength=size)[:, None]
+            n_drawn = np.bincount(group, minlength=size)[:, None]
+            groups.append((group, size, n_real / (n_real + CALIBRATION_PENALTY)))
+            wanted.append(_per_group(seen, real, size) / np.maximum(n_real, 1) * n_drawn)
+        weights = [weight.copy() for weight in self.weights]
+        scores = _scores(drawn, self.terms, weights)
+        penalty = CALIBRATION_PENALTY * drawn.n_rows / counted.n_rows
+        for _ in range(CALIBRATION_SWEEPS):
+            for (group, size, trust), want, weight in zip(groups, wanted, weights, strict=True):
+                p = _probabilities(scores)
+                step = trust * (want - _per_group(p, group, size)) / (_per_group(p * (1 - p), group, size) + penalty)
+                step = np.clip(step, -MAX_STEP, MAX_STEP)
+                weight += step
+                scores += step[group]
+        return replace(self, weights=tuple(weights))
+
     def to_json(self) -> dict[str, Any]:
         return {"column": self.column, "terms": [list(map(list, term)) for term in self.terms]}
 
@@ -64,15 +98,16 @@ class TargetModel:
 def fit_target(rows: Rows, column: int) -> TargetModel:
     """Penalised maximum likelihood by Newton steps, one term after the other; held-out rows choose the penalty.
 
-    Main effects of every column first; then the pairs of columns whose joint residuals are largest join in (the
-    approach of Lou, Caruana, Gehrke and Hooker 2013, with tables instead of trees), if held-out rows gain by it.
+    Main effects of every column first, coarse ones and what a finer look adds, so that a column of many values need not
+    learn each from a few rows; then the pairs of columns whose joint residuals are largest join in (the approach of Lou,
+    Caruana, Gehrke and Hooker 2013, with tables instead of trees), if held-out rows gain by it.
     """
     rows = rows.thinned(MAX_ROWS)
     held_out = np.arange(rows.n_rows) % HELD_OUT == 0
     rest = Rows([states[~held_out] for states in rows.states], rows.hierarchies)
     judges = Rows([states[held_out] for states in rows.states], rows.hierarchies)
     others = [c for c in range(len(rows.hierarchies)) if c != column]
-    main: Terms = ((), *(((c, rows.hierarchies[c].finest_of_at_most(TERM_GROUPS)),) for c in others))
+    main: Terms = ((), *(((c, level),) for c in others for level in _resolutions(rows.hierarchies[c])))
     tried = []
     for penalty in PENALTIES:
         weights = _newton(rest, main, column, penalty)
@@ -102,6 +137,11 @@ def can_be_redrawn(rows: Rows, column: int, min_rows: int) -> bool:
         if (by_group[filled].sum(axis=1) == 1).all() or (filled.sum() > 1 and (by_group.sum(axis=0) <= 1).all()):
             return False
     return True
+
+
+def _resolutions(hierarchy: Hierarchy) -> list[int]:
+    """The levels at which a column has a term of its own, coarse to fine."""
+    return sorted({hierarchy.finest_of_at_most(COARSE_GROUPS), hierarchy.finest_of_at_most(FINE_GROUPS)})
 
 
 def _newton(rows: Rows, terms: Terms, column: int, penalty: float,
@@ -140,20 +180,20 @@ def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, wei
     p = _probabilities(_scores(rows, main, weights))
     residual = (rows.states[column][:, None] == np.arange(1, p.shape[1] + 1)) - p
     curvature = p * (1 - p)
-    effect = {
-        term[0][0]: float(weight[rows.context(term)[0]].std())
-        for term, weight in zip(main[1:], weights[1:], strict=True)
-    }
-    strongest = sorted(others, key=lambda other: -effect[other])[:MAX_PAIR_COLUMNS]
+    effect: dict[int, Floats] = {}  # by column, of all its terms together
+    for term, weight in zip(main[1:], weights[1:], strict=True):
+        (column_of, _), found = term[0], weight[rows.context(term)[0]]
+        effect[column_of] = effect[column_of] + found if column_of in effect else found
+    strongest = sorted(others, key=lambda other: -float(effect[other].std()))[:MAX_PAIR_COLUMNS]
     axes = [(c, rows.hierarchies[c].finest_of_at_most(PAIR_GROUPS)) for c in strongest]
-    found = []
+    pairs = []
     for pair in combinations(axes, 2):
         group, size = rows.context(pair)
         gain = _per_group(residual, group, size) ** 2 / (_per_group(curvature, group, size) + 1.0)
         used = np.count_nonzero(np.bincount(group, minlength=size))
-        found.append((float(gain.sum()) - used * gain.shape[1], pair))
-    found.sort(key=lambda entry: -entry[0])
-    return tuple(pair for gain, pair in found[:N_PAIRS] if gain > 0)
+        pairs.append((float(gain.sum()) - used * gain.shape[1], pair))
+    pairs.sort(key=lambda entry: -entry[0])
+    return tuple(pair for gain, pair in pairs[:N_PAIRS] if gain > 0)
 
 
 def _scores(rows: Rows, terms: Terms, weights: Sequence[Floats]) -> Floats:
@@ -169,6 +209,8 @@ def _scores(rows: Rows, terms: Terms, weights: Sequence[Floats]) -> Floats:
 
 def _probabilities(scores: Floats) -> Floats:
     """Softmax over class 0, which scores nothing, and the others; without class 0."""
+    if scores.shape[1] == 1:
+        return np.asarray(expit(scores))
     highest = np.maximum(scores.max(axis=1, keepdims=True), 0.0)
     p: Floats = np.exp(scores - highest)
     p /= p.sum(axis=1, keepdims=True) + np.exp(-highest)
