@@ -52,12 +52,14 @@ def follow(api: AirflowApi, layout: Layout, console: Console, dag_id: str, run_i
     began = heard = time.monotonic()
     living = _Living(layout)
     shown: dict[tuple[str, int], tuple[str | None, int]] = {}
+    before = ""  # the run that goes first, once that is told
     with _status(console) as show:
         while True:
             for name in living.started_again():
                 console.print(f"[yellow]{name} had ended, and was started again[/]", highlight=False, soft_wrap=True)
             try:
                 state, tasks = api.run_state(dag_id, run_id), api.tasks(dag_id, run_id)
+                others = api.runs(dag_id, "running") if state == "queued" else []
             except SilentError:
                 if time.monotonic() - heard > PATIENCE:
                     raise
@@ -65,6 +67,9 @@ def follow(api: AirflowApi, layout: Layout, console: Console, dag_id: str, run_i
                 time.sleep(POLL_SECONDS)
                 continue
             heard = time.monotonic()
+            if others and before != (before := str(others[-1]["dag_run_id"])):
+                console.print(f"the run {before} goes first, as it began before; this one follows when that has ended",
+                              highlight=False, soft_wrap=True)  # fmt: skip
             for task in tasks:
                 seen = (task.state, task.try_number)
                 if task.state in MARKS and shown.get(task.key) != seen:

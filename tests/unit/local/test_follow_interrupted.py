@@ -29,9 +29,13 @@ TASKS = {"task_instances": [TASK], "total_entries": 1}
 
 
 class Server(ThreadingHTTPServer):
-    """Answers `GET` of the run's state with what `states` holds, one after another, the last one for ever."""
+    """Answers `GET` of the run's state with what `states` holds, one after another, the last one for ever.
+
+    `running`: the names of the DAG's runs that go on.
+    """
 
     states: list[Answer]
+    running: tuple[str, ...] = ()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -43,6 +47,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if "taskInstances" in self.path:
             self._answer(200, TASKS)
+        elif "dagRuns?" in self.path:
+            self._answer(200, {"dag_runs": [{"dag_run_id": name} for name in self.server.running]})
         else:
             states = self.server.states
             self._answer(*(states.pop(0) if len(states) > 1 else states[0]))
@@ -109,6 +115,16 @@ def test_an_airflow_that_cannot_answer_for_a_while_is_waited_for(server: Server,
     assert ended.succeeded
     assert said.count("Extract") == 1
     assert len(server.states) == 1
+
+
+def test_a_run_that_goes_first_is_told_once(server: Server, layout: Layout, watch) -> None:
+    """Where a schedule is due, its run may begin before the one that was asked for, and runs do not overlap."""
+    server.states = [(200, {"state": "queued"})] * 3 + [(200, {"state": "running"}), (200, {"state": "success"})]
+    server.running = ("scheduled__1",)
+    services._record(layout, [alive(KEEPER.name)])
+    ended, said = watch()
+    assert ended.succeeded
+    assert said.count("the run scheduled__1 goes first") == 1
 
 
 def test_but_not_for_ever(server: Server, watch, monkeypatch: pytest.MonkeyPatch) -> None:
