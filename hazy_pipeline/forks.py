@@ -88,9 +88,13 @@ def shared(function: Callable[[Item], Result], items: Sequence[Item], workers: i
     os.write(office, b"".join(i.to_bytes(WIDTH, "little") for i in range(len(portions))))
     os.close(office)
 
+    parent = os.getpid()
+
     def work() -> dict[int, Result]:
-        done = {}
+        done: dict[int, Result] = {}
         while ticket := os.read(tickets, WIDTH):
+            if parent not in (os.getpid(), os.getppid()):  # it was killed: nobody waits for this any more
+                break
             for i in portions[int.from_bytes(ticket, "little")]:
                 done[i] = function(items[i])
         return done

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -45,6 +48,25 @@ def test_the_parent_does_what_a_killed_child_leaves() -> None:
 
     assert shared(deadly, range(5), 3) == [0, 1, 2, 3, 4]
     assert no_children()
+
+
+def test_children_end_with_a_parent_that_is_killed() -> None:
+    program = """
+import os, time
+from hazy_pipeline.forks import shared
+def slowly(_):
+    print(os.getpid(), flush=True)
+    time.sleep(0.1)
+shared(slowly, range(2_000), 2)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = next(int(line) for line in parent.stdout if int(line) != parent.pid)
+    parent.kill()
+    parent.wait()
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(child).wait(20)
+    parent.stdout.close()
 
 
 def test_an_error_comes_through_wherever_it_happened() -> None:
