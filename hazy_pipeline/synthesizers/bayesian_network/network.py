@@ -19,9 +19,7 @@ from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
 CALIBRATION_ROWS_PER_ROW = 4
 CALIBRATION_ROWS = (20_000, 200_000)
-CELLS_FOR_THREADS = (
-    1_000_000  # of all tables, from which on a second core smooths the next ones: quicker than starting it
-)
+CELLS_FOR_THREADS = 1_000_000  # of all tables: from there on another core smooths the next ones
 ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
 
 Batch = TypeVar("Batch")
