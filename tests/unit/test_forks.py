@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import psutil
@@ -16,13 +17,16 @@ from hazy_pipeline.forks import Forked, shared
 pytestmark = pytest.mark.skipif(not forks.can_fork(), reason="children are forked on Linux alone")
 
 
-def no_children() -> bool:
-    return not psutil.Process().children()
+@pytest.fixture
+def no_children() -> Callable[[], bool]:
+    """Whether there are no children but those that were there before, as are servers of other tests."""
+    before = psutil.Process().children()
+    return lambda: set(psutil.Process().children()) <= set(before)
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 7, 1_000])
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_the_results_are_those_of_a_loop(n_items: int, workers: int) -> None:
+def test_the_results_are_those_of_a_loop(n_items: int, workers: int, no_children: Callable[[], bool]) -> None:
     assert shared(lambda x: x * x, range(n_items), workers) == [x * x for x in range(n_items)]
     assert no_children()
 
@@ -37,7 +41,7 @@ def test_children_do_a_part_of_the_work() -> None:
     assert os.getpid() in done_by
 
 
-def test_the_parent_does_what_a_killed_child_leaves() -> None:
+def test_the_parent_does_what_a_killed_child_leaves(no_children: Callable[[], bool]) -> None:
     parent = os.getpid()
 
     def deadly(x: int) -> int:
@@ -69,7 +73,7 @@ shared(slowly, range(2_000), 2)
     parent.stdout.close()
 
 
-def test_an_error_comes_through_wherever_it_happened() -> None:
+def test_an_error_comes_through_wherever_it_happened(no_children: Callable[[], bool]) -> None:
     parent = os.getpid()
 
     def failing(x: int) -> int:
@@ -83,7 +87,7 @@ def test_an_error_comes_through_wherever_it_happened() -> None:
     assert no_children()
 
 
-def test_a_child_works_beside_its_parent_and_sends_its_result() -> None:
+def test_a_child_works_beside_its_parent_and_sends_its_result(no_children: Callable[[], bool]) -> None:
     with Forked(lambda: (os.getpid(), [1.5, "ä"])) as beside:
         pid, found = beside.result()
     assert (pid != os.getpid(), found) == (True, [1.5, "ä"])
@@ -104,7 +108,7 @@ def test_without_a_fork_the_parent_works_alone(monkeypatch: pytest.MonkeyPatch) 
     assert shared(str, range(3), 2) == ["0", "1", "2"]
 
 
-def test_leaving_early_ends_the_child() -> None:
+def test_leaving_early_ends_the_child(no_children: Callable[[], bool]) -> None:
     def interrupted() -> None:
         with Forked(lambda: time.sleep(60)):
             assert not no_children()

@@ -287,7 +287,7 @@ def test_the_model_is_the_same_whoever_shares_the_work(tables_of, monkeypatch, s
     """Cores share the search, and a target is learned beside it; neither may show in what is learned."""
     monkeypatch.setattr(search, "WORTH_A_FORK", 0)
     monkeypatch.setattr(network, "CELLS_FOR_THREADS", 0)
-    tables, models = tables_of(chain(3_000)), []
+    tables, models, before = tables_of(chain(3_000)), [], psutil.Process().children()
     for cores in (1, 3):
         for module in (search, network, synthesizer):
             monkeypatch.setattr(module, "n_cores", lambda cores=cores: cores)
@@ -296,4 +296,4 @@ def test_the_model_is_the_same_whoever_shares_the_work(tables_of, monkeypatch, s
     assert alone.to_json() == together.to_json()
     for name, array in alone.arrays().items():
         np.testing.assert_array_equal(array, together.arrays()[name])
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= set(before)
