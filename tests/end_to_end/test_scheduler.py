@@ -95,7 +95,7 @@ def test_a_new_day_makes_the_sensor_fire_once(live: Live) -> None:
 def test_a_killed_worker_and_a_killed_scheduler_lose_nothing_and_a_cleared_task_goes_on(live: Live) -> None:
     with live.api() as api:
         versions = len(live.versions())
-        conf = {"force": True, "candidates": ["gan"], "trials": 3, "seconds": 600, "bounds": {"gan": {"epochs": 20}}}
+        conf = {"force": True, "candidates": ["gan"], "trials": 3, "seconds": 600, "bounds": {"gan": {"epochs": 10}}}
         run_id = api.trigger(TRAIN, conf)
 
         def tune() -> dict[str, Any]:
