@@ -9,7 +9,6 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
@@ -42,14 +41,14 @@ class TargetModel:
     weights: tuple[Floats, ...]  # (groups of the term, classes - 1) each; the first term has no axes: the intercept
 
     def probabilities(self, rows: Rows) -> Floats:
-        """Of class 1 and on, shape (rows, classes - 1)."""
+        """Of class 1 and on, shape (classes - 1, rows)."""
         return _probabilities(_scores(rows, self.terms, self.weights))
 
     def draw(self, rows: Rows, rng: np.random.Generator) -> Integers:
         """A class per row."""
         left = rng.random(rows.n_rows)
         drawn = np.zeros(rows.n_rows, dtype=np.int64)
-        for one, p in enumerate(self.probabilities(rows).T, start=1):
+        for one, p in enumerate(self.probabilities(rows), start=1):
             drawn[(left >= 0) & (left < p)] = one
             left = left - p
         return drawn
@@ -62,25 +61,22 @@ class TargetModel:
         group of a term trusted by its rows. `counted`: real rows; `drawn`: rows of the network, of any number.
         """
         n_classes = counted.hierarchies[self.column].n_states
-        seen = (counted.states[self.column][:, None] == np.arange(1, n_classes)).astype(np.float64)
         groups, wanted = [], []
         for term in self.terms:
             group, size = drawn.context(term)
             real, _ = counted.context(term)
-            n_real = np.bincount(real, minlength=size)[:, None]
-            n_drawn = np.bincount(group, minlength=size)[:, None]
+            n_real, n_drawn = np.bincount(real, minlength=size), np.bincount(group, minlength=size)
             groups.append((group, size, n_real / (n_real + CALIBRATION_PENALTY)))
-            wanted.append(_per_group(seen, real, size) / np.maximum(n_real, 1) * n_drawn)
+            seen = _classes_per_group(counted.states[self.column], n_classes, real, size)
+            wanted.append(seen / np.maximum(n_real, 1) * n_drawn)
         weights = [weight.copy() for weight in self.weights]
         scores = _scores(drawn, self.terms, weights)
         penalty = CALIBRATION_PENALTY * drawn.n_rows / counted.n_rows
         for _ in range(CALIBRATION_SWEEPS):
             for (group, size, trust), want, weight in zip(groups, wanted, weights, strict=True):
                 p = _probabilities(scores)
-                step = trust * (want - _per_group(p, group, size)) / (_per_group(p * (1 - p), group, size) + penalty)
-                step = np.clip(step, -MAX_STEP, MAX_STEP)
-                weight += step
-                scores += step[group]
+                curvature = _per_group(p * (1 - p), group, size) + penalty
+                _move(weight, scores, trust * (want - _per_group(p, group, size)) / curvature, group)
         return replace(self, weights=tuple(weights))
 
     def to_json(self) -> dict[str, Any]:
@@ -155,30 +151,35 @@ def _newton(rows: Rows, terms: Terms, column: int, penalty: float,
         share = np.bincount(rows.states[column], minlength=n_classes) + 0.5
         weights[0][0] = np.log(share[1:] / share[0])
     scores = _scores(rows, terms, weights)
-    seen = rows.states[column][:, None] == np.arange(1, n_classes)
+    counted = [_classes_per_group(rows.states[column], n_classes, group, size) for group, size in groups[1:]]
     for _ in range(SWEEPS_AGAIN if start else SWEEPS):
-        for (group, size), weight in zip(groups[1:], weights[1:], strict=True):
+        for (group, size), seen, weight in zip(groups[1:], counted, weights[1:], strict=True):
             p = _probabilities(scores)
-            step = _per_group(seen - p, group, size) - penalty * weight
-            step /= _per_group(p * (1 - p), group, size) + penalty
-            step = np.clip(step, -MAX_STEP, MAX_STEP)  # a pure group's curvature vanishes before its weight is found
-            weight += step
-            scores += step[group]
+            gradient = seen - _per_group(p, group, size) - penalty * weight.T
+            _move(weight, scores, gradient / (_per_group(p * (1 - p), group, size) + penalty), group)
     return tuple(weights)
+
+
+def _move(weight: Floats, scores: Floats, step: Floats, group: Integers) -> None:
+    """Move a term's weights and all rows' scores, in place; a pure group's curvature vanishes before its weight is found."""
+    step = np.clip(step, -MAX_STEP, MAX_STEP)
+    weight += step.T
+    for of_class, moved in zip(scores, step, strict=True):
+        of_class += moved.take(group)
 
 
 def _score(rows: Rows, terms: Terms, column: int, weights: Sequence[Floats]) -> float:
     """Mean log-likelihood in nats per row."""
     p = _probabilities(_scores(rows, terms, weights))
-    everything = np.concatenate([1 - p.sum(axis=1, keepdims=True), p], axis=1)
-    own = everything[np.arange(rows.n_rows), rows.states[column]]
+    everything = np.concatenate([1 - p.sum(axis=0, keepdims=True), p])
+    own = everything[rows.states[column], np.arange(rows.n_rows)]
     return float(np.log(np.maximum(own, 1e-12)).mean())
 
 
 def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, weights: Sequence[Floats]) -> Terms:
     """The pairs of columns in whose joint groups the residuals are furthest from nothing (score test)."""
     p = _probabilities(_scores(rows, main, weights))
-    residual = (rows.states[column][:, None] == np.arange(1, p.shape[1] + 1)) - p
+    residual = (rows.states[column] == np.arange(1, len(p) + 1)[:, None]) - p
     curvature = p * (1 - p)
     effect: dict[int, Floats] = {}  # by column, of all its terms together
     for term, weight in zip(main[1:], weights[1:], strict=True):
@@ -191,31 +192,37 @@ def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, wei
         group, size = rows.context(pair)
         gain = _per_group(residual, group, size) ** 2 / (_per_group(curvature, group, size) + 1.0)
         used = np.count_nonzero(np.bincount(group, minlength=size))
-        pairs.append((float(gain.sum()) - used * gain.shape[1], pair))
+        pairs.append((float(gain.sum()) - used * len(gain), pair))
     pairs.sort(key=lambda entry: -entry[0])
     return tuple(pair for gain, pair in pairs[:N_PAIRS] if gain > 0)
 
 
 def _scores(rows: Rows, terms: Terms, weights: Sequence[Floats]) -> Floats:
-    scores: Floats = np.repeat(
-        weights[0].T, rows.n_rows, axis=1
-    )  # a row per class: look-ups in one dimension are quicker
+    """Shape (classes - 1, rows)."""
+    scores: Floats = np.repeat(weights[0].T, rows.n_rows, axis=1)
     for term, weight in zip(terms[1:], weights[1:], strict=True):
         context, _ = rows.context(term)
-        for one, column in enumerate(np.ascontiguousarray(weight.T)):
-            scores[one] += column.take(context)
-    return np.ascontiguousarray(scores.T)
+        for of_class, column in zip(scores, np.ascontiguousarray(weight.T), strict=True):
+            of_class += column.take(context)
+    return scores
 
 
 def _probabilities(scores: Floats) -> Floats:
-    """Softmax over class 0, which scores nothing, and the others; without class 0."""
-    if scores.shape[1] == 1:
-        return np.asarray(expit(scores))
-    highest = np.maximum(scores.max(axis=1, keepdims=True), 0.0)
+    """Softmax over class 0, which scores nothing, and the others; without class 0. Shape (classes - 1, rows), as given."""
+    if len(scores) == 1:  # a third of the time; the bound keeps exp finite and is nothing to a probability
+        return np.asarray(1.0 / (1.0 + np.exp(np.minimum(-scores, 500.0))))
+    highest = np.maximum(scores.max(axis=0), 0.0)
     p: Floats = np.exp(scores - highest)
-    p /= p.sum(axis=1, keepdims=True) + np.exp(-highest)
+    p /= p.sum(axis=0) + np.exp(-highest)
     return p
 
 
 def _per_group(values: Floats, group: Integers, size: int) -> Floats:
-    return np.stack([np.bincount(group, column, minlength=size) for column in values.T], axis=1).astype(np.float64)
+    """Sums, shape (classes - 1, size)."""
+    return np.array([np.bincount(group, of_class, minlength=size) for of_class in values], dtype=np.float64)
+
+
+def _classes_per_group(classes: Integers, n_classes: int, group: Integers, size: int) -> Floats:
+    """Rows of class 1 and on, shape (classes - 1, size)."""
+    counts = np.bincount(classes * size + group, minlength=n_classes * size).reshape(n_classes, size)
+    return counts[1:].astype(np.float64)

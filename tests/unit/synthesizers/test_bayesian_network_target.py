@@ -50,7 +50,7 @@ def test_on_other_rows_the_terms_are_moved_towards_the_classes_as_counted():
         """Between the class shares of a column's groups, as drawn and as counted."""
         p = model.probabilities(drawn)
         return max(
-            float(abs(p[drawn.states[c] == g, k - 1].mean() - (target[counted.states[c] == g] == k).mean()))
+            float(abs(p[k - 1, drawn.states[c] == g].mean() - (target[counted.states[c] == g] == k).mean()))
             for c in (0, 1) for g in range(4) for k in (1, 2)
         )  # fmt: skip
 
