@@ -80,10 +80,11 @@ class BayesianNetwork(Synthesizer):
         step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
         searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins)
         target = self._target(searched)
+        families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
+                                  min_rows=self.min_rows, last=target)  # fmt: skip
+        # The search keeps all cores busy, what follows mostly one: so the child comes in between.
         with Forked(lambda: None if target is None else fit_target(searched, target),
                     1 if target is None else n_cores()) as redrawn:  # fmt: skip
-            families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
-                                      min_rows=self.min_rows, last=target)  # fmt: skip
             counts = self._counts(train, families, bins, encoded)
             rng = np.random.default_rng(self.random_state)
             self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"],
