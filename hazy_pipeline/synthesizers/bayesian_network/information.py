@@ -22,13 +22,21 @@ def mutual_information(codes: list[Integers], sizes: list[int]) -> Floats:
     """
     n_rows, n_pairs = len(codes[0]), max(len(codes) * (len(codes) - 1) // 2, 1)
     step = max(1, -(-n_rows // max(MAX_PAIR_COUNTS // n_pairs, 2_000)))
-    codes = [column[::step] for column in codes]
-    entropies = [entropy(np.bincount(column)) for column in codes]
-    information: Floats = np.diag(np.array(entropies))
-    for i in range(len(codes)):
-        for j in range(i):
-            joint = np.bincount(codes[i] * sizes[j] + codes[j])
-            information[i, j] = information[j, i] = max(entropies[i] + entropies[j] - entropy(joint), 0.0)
+    counted = np.array([column[::step] for column in codes])
+    information: Floats = np.diag(np.array([entropy(np.bincount(column)) for column in counted]))
+    entropies, widths, n_rows = information.diagonal().copy(), np.array(sizes), counted.shape[1]
+    number = np.arange(n_rows + 1)
+    number_log_number = number * np.log(np.maximum(number, 1))
+    for i in range(
+        1, len(counted) if n_rows else 0
+    ):  # with all columns before it by one count: calls cost more than rows
+        ends = np.cumsum(widths[:i] * sizes[i])
+        starts = ends - widths[:i] * sizes[i]
+        cells = counted[:i] + widths[:i, None] * counted[i]
+        cells += starts[:, None]
+        counts = np.bincount(cells.ravel(), minlength=int(ends[-1]))
+        joint = np.log(n_rows) - np.add.reduceat(number_log_number[counts], starts) / n_rows
+        information[i, :i] = information[:i, i] = np.maximum(entropies[i] + entropies[:i] - joint, 0.0)
     return information
 
 

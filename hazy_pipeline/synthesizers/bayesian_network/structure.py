@@ -99,15 +99,17 @@ def column_order(information: Floats, max_parents: int, first: int, *, relative:
 
     `relative`: as a share of the column's own entropy. Of the placed columns the best `max_parents` count.
     """
-    information = information.copy()
     unit = np.maximum(information.diagonal(), 0.1) if relative else np.ones(len(information))
-    np.fill_diagonal(information, 0.0)
+    most = np.zeros((len(information), max_parents))  # of what each column shares with the placed ones, rising
+    placed = np.zeros(len(information), dtype=bool)
     order = [first]
-    rest = [column for column in range(len(information)) if column != first]
-    while rest:
-        known = np.sort(information[np.ix_(rest, order)], axis=1)[:, -max_parents:].sum(axis=1)
-        order.append(rest.pop(int((known / unit[rest]).argmax())))
-    return order
+    while True:
+        placed[order[-1]] = True
+        if placed.all():
+            return order
+        most[:, 0] = np.maximum(most[:, 0], information[:, order[-1]])
+        most.sort(axis=1)
+        order.append(int(np.where(placed, -np.inf, most.sum(axis=1) / unit).argmax()))
 
 
 def candidate_orders(information: Floats, sizes: Sequence[int], max_parents: int) -> list[list[int]]:
