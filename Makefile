@@ -49,7 +49,7 @@ stop: env ## End what `make run` started; data and models stay
 	@.venv/bin/hazy down
 
 test: env lint ## Style, types, layers and all tests (TESTS=path for some of them)
-	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadscope --durations=20 $(TESTS)
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --durations=20 $(TESTS)
 
 lint: env ## Style, types and layers alone
 	.venv/bin/ruff check .
