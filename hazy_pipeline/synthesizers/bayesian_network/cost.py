@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from hazy_pipeline.synthesizers.bayesian_network import synthesizer
 from hazy_pipeline.synthesizers.bayesian_network.bins import COARSE_GROUPS
 from hazy_pipeline.synthesizers.bayesian_network.orders import TRIAL_COLUMNS, TRIAL_ROWS
-from hazy_pipeline.synthesizers.bayesian_network.search import CELLS_PER_ROW, MAX_CELLS, THOROUGH
+from hazy_pipeline.synthesizers.bayesian_network.search import CANDIDATES, CELLS_PER_ROW, MAX_CELLS
 
 # Seconds on one core of a 2020s server, fitted to timed fits; ratios between configurations hold better than seconds.
 SECONDS_TO_ENCODE = 7e-8  # one value
 SECONDS_TO_COUNT = 1.5e-8  # one row in one table
 SECONDS_TO_LOOK = 6e-9  # one row under one candidate context
 SECONDS_PER_CELL = 1e-7  # smoothing and calibrating one cell of a table
-TRIED_ORDERS = 1  # thorough looks that the rough ones at all orders cost
+TRIED_ORDERS = 3
 BYTES_PER_CELL = 40
 
 
@@ -26,14 +26,14 @@ def estimate_cost(n_rows: int, n_columns: int, max_parents: int, n_bins: int) ->
     """Predicted cost of a fit.
 
     Reading, encoding and counting grow with rows times columns. The search sees at most SEARCH_CELLS / columns rows:
-    per node it grows with the candidate columns (all placed before it, at most those of a thorough look), their levels and
+    per node it grows with the candidate columns (all placed before it, at most CANDIDATES), their levels and
     `max_parents`, so in all with columns**2 for few and with columns for many. `n_bins` changes the number of levels
     by one and the size of tables, which is bounded by MAX_CELLS and CELLS_PER_ROW; so is the memory.
     """
     levels = 1 + sum(2 * groups <= n_bins for groups in (*COARSE_GROUPS, n_bins))
     nodes = n_columns * (1 + levels) / 2  # a discrete column mostly has one level
     searched = min(n_rows, synthesizer.SAMPLE_ROWS, max(synthesizer.SEARCH_CELLS // n_columns, 2_000))
-    candidates = min((n_columns - 1) / 2, THOROUGH.candidates) * levels / 2
+    candidates = min((n_columns - 1) / 2, CANDIDATES) * levels / 2
     contexts = nodes * candidates * (1 + max_parents)
     rounds = 1 + (TRIED_ORDERS * min(1, TRIAL_ROWS / searched) if n_columns <= TRIAL_COLUMNS else 0)
     cells = nodes * min(MAX_CELLS, CELLS_PER_ROW * searched) * min(1.0, 0.1 * max_parents)

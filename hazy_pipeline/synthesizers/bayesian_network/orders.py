@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hazy_pipeline.encode.arrays import Floats
-from hazy_pipeline.synthesizers.bayesian_network.search import ROUGH, Search
+from hazy_pipeline.synthesizers.bayesian_network.search import Search
 from hazy_pipeline.synthesizers.bayesian_network.structure import (
     Family,
     Rows,
@@ -41,13 +41,19 @@ def greedy_families(rows: Rows, orders: Sequence[Sequence[int]], information: Fl
                     min_rows: int) -> list[Family]:  # fmt: skip
     """The families of all nodes, every column's parents among those before it in one of the orders.
 
-    Of several orders that one is taken under which rows left out of the count are likeliest, by a rough look at a few rows.
+    Of several orders that one is taken under which rows left out of the count are likeliest; a few rows decide.
     """
+    search = Search(rows, max_parents=max_parents, min_rows=min_rows)
     if len(orders) > 1:
-        rough = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows, effort=ROUGH)
-        scores = [score for _, score in rough.in_orders(orders, information)]
-        orders = [orders[max(range(len(orders)), key=scores.__getitem__)]]
-    return Search(rows, max_parents=max_parents, min_rows=min_rows).in_orders(orders, information)[0][0]
+        few = search
+        if rows.n_rows >= 2 * TRIAL_ROWS:
+            few = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows)
+        tried = few.in_orders(orders, information)
+        best = max(range(len(orders)), key=lambda i: tried[i][1])
+        if few is search:
+            return tried[best][0]
+        orders = [orders[best]]
+    return search.in_orders(orders[:1], information)[0][0]
 
 
 def tree_families(rows: Rows, information: Floats, *, min_rows: int) -> list[Family]:

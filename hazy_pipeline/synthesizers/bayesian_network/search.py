@@ -14,20 +14,11 @@ STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context m
 SCREENING_STRENGTH = 8.0
 MAX_CELLS = 2**18  # of one conditional table
 CELLS_PER_ROW = 16  # ... and no more than so many times the rows
+CANDIDATES = 16  # columns with most information about a node's column that are looked at
+FINALISTS = 4  # contexts that are looked at closely in each step
+LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
 WORTH_A_FORK = 1_000_000  # rows times candidates: some 20 ms of looking, several times what a child costs
 MIN_GAIN = 4.0  # nats over all rows that a longer context must win
-
-
-class Effort(NamedTuple):
-    """How much is looked at in each step of a search."""
-
-    candidates: int  # columns with most information about a node's column
-    finalists: int  # contexts that are looked at closely
-    lifted: int  # ... and again with the shorter context lifted
-
-
-THOROUGH = Effort(candidates=16, finalists=4, lifted=2)
-ROUGH = Effort(candidates=5, finalists=1, lifted=0)  # tells orders apart as well, at a third of the cost
 
 
 class Node(NamedTuple):
@@ -41,8 +32,8 @@ class Node(NamedTuple):
 class Search:
     """Greedy lengthening of each node's context, judged by the likelihood of rows left out of the count."""
 
-    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int, effort: Effort = THOROUGH) -> None:
-        self.rows, self.max_parents, self.min_rows, self.effort = rows, max_parents, min_rows, effort
+    def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
+        self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
 
     def in_orders(self, orders: Sequence[Sequence[int]], information: Floats) -> list[tuple[list[Family], float]]:
@@ -69,7 +60,7 @@ class Search:
     def _nodes(self, order: Sequence[int], place: int, information: Floats) -> list[Node]:
         column = order[place]
         before = sorted(order[:place], key=lambda other: (-information[column, other], other))
-        return self.nodes(column, before[: self.effort.candidates])
+        return self.nodes(column, before[:CANDIDATES])
 
     def family(self, column: int, level: int, candidates: Sequence[int]) -> tuple[Family, float]:
         """The node's family with parents among `candidates`, and its score."""
@@ -82,8 +73,7 @@ class Search:
         read: dict[int, int] = {}
         while True:
             screened = self._screened(belief, n_groups, read, candidates)
-            finalists = _finalists(screened[: self.effort.finalists], self.effort.lifted if read else 0)
-            found = max(finalists, key=lambda finalist: finalist[0], default=None)
+            found = max(_finalists(screened, lifting=bool(read)), key=lambda finalist: finalist[0], default=None)
             if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
                 return Family(column, level, tuple(steps)), score
             score, step, sight, shorter = found
@@ -116,19 +106,19 @@ class Search:
         return sorted(screened, key=lambda entry: -entry[0])
 
 
-def _finalists(
-    screened: list[tuple[float, int, int, Sight]], n_lifted: int
-) -> list[tuple[float, Step, Sight, Shorter]]:
-    """Those screened with their best strengths, and the best of them again with the shorter context lifted."""
+def _finalists(screened: list[tuple[float, int, int, Sight]], *, lifting: bool,
+               ) -> list[tuple[float, Step, Sight, Shorter]]:  # fmt: skip
+    """The best of those screened with their best strengths, and some of them again with the shorter context lifted."""
     found = []
-    for at_screening, column, level, sight in screened:
+    for at_screening, column, level, sight in screened[:FINALISTS]:
         score, strength = _best_strength(sight, sight.plain, at_screening)
         found.append((score, Step(column, level, strength, lifted=False), sight, sight.plain))
-    for _, step, sight, _ in sorted(found, key=lambda finalist: -finalist[0])[:n_lifted]:
-        if sight.before.all is None:
-            break
-        score, strength = _best_strength(sight, sight.lifted)
-        found.append((score, Step(step.column, step.level, strength, lifted=True), sight, sight.lifted))
+    if lifting:
+        for _, step, sight, _ in sorted(found, key=lambda finalist: -finalist[0])[:LIFTED_FINALISTS]:
+            if sight.before.all is None:
+                break
+            score, strength = _best_strength(sight, sight.lifted)
+            found.append((score, Step(step.column, step.level, strength, lifted=True), sight, sight.lifted))
     return found
 
 
