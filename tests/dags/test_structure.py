@@ -143,6 +143,22 @@ def test_schedules(load: Load, configure: Configure) -> None:
     assert {asset.name for asset in by_asset.asset_condition.objects} == {"by_hand_source"}
 
 
+def test_a_new_generator_does_not_make_up_for_a_moment_before_it(load: Load, configure: Configure) -> None:
+    """Whoever trains it at once by hand would find that run in the way."""
+    from airflow.sdk import timezone
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import TimeRestriction
+
+    now = timezone.utcnow()
+    past = now - timedelta(minutes=10)
+    configure(schedule=f"{past.minute} {past.hour} * * *")
+    timetable = coerce_to_core_timetable(load()["train__orders"].timetable.timetable)
+    first = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
+    )
+    assert first.run_after > now
+
+
 def test_a_sensor_only_where_it_is_wanted(load: Load, configure: Configure) -> None:
     configure(watch={"every_seconds": 70})
     configure("unwatched", watch={"enabled": False})
