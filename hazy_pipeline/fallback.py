@@ -1,8 +1,8 @@
-"""What takes the place of a trained winner that the privacy gate holds back on the hold-out: the next family, if it may.
+"""What takes the place of a trained winner that the privacy gate holds back on the hold-out.
 
 The search judges privacy on validation rows, the gate on the hold-out, and on few rows of either the two may disagree.
-Then the families that came after the winner are trained in its place, each once and in its best configuration, until one
-of them may become the champion by the ordinary rules.
+Then others are trained in its place, best first, each once, until one of them may become the champion by the ordinary
+rules: the other families in their best configurations, and the winner's own in the one that gave least away.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,16 @@ from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, remove
 from hazy_pipeline.search_spaces import in_words
 from hazy_pipeline.training import fit_choice
-from hazy_pipeline.tune.choice import best_of
-from hazy_pipeline.tune.history import keep, read_history
+from hazy_pipeline.tune.choice import best_of, passing
+from hazy_pipeline.tune.history import History, keep, read_history
 from hazy_pipeline.tune.race import lead, standing
+from hazy_pipeline.tune.rungs import step_of
+from hazy_pipeline.tune.search import Search
 from hazy_pipeline.tune.trial import TrialRecord
+from hazy_pipeline.tune.worker import records
 
 EVALUATION_ROWS = 25_000
+FIRST = "first"  # the step of the winner's report once others were tried
 
 
 def judge_winner(run: Run, folder: UPath) -> Json:
@@ -50,8 +54,8 @@ def fall_back(run: Run) -> Json:
     told = [f"{in_words(winner['candidate'], capital=True)} was trained first and is held back, for its synthetic rows may "
             f"give away training rows: {'; '.join(reasons)}."]  # fmt: skip
     for entry in _worth_trying(run, judged, winner, told):
-        name = entry["candidate"]
-        trained, replaced = _train(run, entry), [*told, f"{in_words(name, capital=True)} takes its place."]
+        name, who = entry["candidate"], _who(entry, winner)
+        trained, replaced = _train(run, entry), [*told, f"{who} takes its place."]
         model = ["fall_back", name, "train", "model"]
         found = _judge(run, entry, trained, replaced, run.folder.path.joinpath(*model))
         tries.append({**trained, "hyperparameters": entry["hyperparameters"]})
@@ -60,14 +64,12 @@ def fall_back(run: Run) -> Json:
             return {"winner": entry, "judged": found, "model": model, "report": ["fall_back", name, "evaluate"],
                     "told": replaced, "held_back": held_back, "tries": tries}  # fmt: skip
         if privacy := privacy_objections(found, rules):
-            held_back[name] = privacy
-        told.append(
-            f"{in_words(name, capital=True)} was tried in its place, and does not do either: {'; '.join(against)}."
-        )
+            held_back[name] = [*held_back.get(name, []), *privacy]
+        told.append(f"{who} was tried in its place, and does not do either: {'; '.join(against)}.")
     if tries:  # else its report says all there is to say
         trained = run.outputs("train")
-        first |= {"judged": _judge(run, winner, trained, told, run.folder.path / "train" / "model"),
-                  "report": ["fall_back", winner["candidate"], "evaluate"]}  # fmt: skip
+        first |= {"judged": _judge(run, winner, trained, told, run.folder.path / "train" / "model", step=FIRST),
+                  "report": ["fall_back", FIRST, "evaluate"]}  # fmt: skip
     return {**first, "told": told, "held_back": held_back, "tries": tries}
 
 
@@ -82,21 +84,28 @@ def remember(run: Run, outcome: Mapping[str, Any]) -> None:
 
 
 def _worth_trying(run: Run, judged: Json, winner: Json, told: list[str]) -> Iterator[Json]:
-    """The other families, best first; where a champion serves, those that may be expected to be as good as it is.
+    """Who may take the winner's place, best first; where a champion serves, who may be expected to be as good as it is.
 
     Those that are not worth it are told of in `told`.
     """
     champion, rules = judged["champion"], run.config.promotion
     others = runners_up(run)
     if not others:
-        told.append("There is no other family that could take its place.")
+        told.append(
+            "There is no other family that could take its place, nor a configuration of its own that gave less away."
+        )
     for entry in others:
         expected = judged["score"] + expected_lead(entry, winner)
         if champion and expected < champion["score"] - rules.tolerance:
-            told.append(f"{in_words(entry['candidate'], capital=True)} was not tried in its place: by its score on validation "
-                        f"rows it would reach {expected:.3f}, where the champion reaches {champion['score']:.3f}.")  # fmt: skip
+            told.append(f"{_who(entry, winner)} was not tried in its place: by its score on validation rows it would reach "
+                        f"{expected:.3f}, where the champion reaches {champion['score']:.3f}.")  # fmt: skip
             continue
         yield entry
+
+
+def _who(entry: Json, winner: Json) -> str:
+    same = entry["candidate"] == winner["candidate"]
+    return in_words(entry["candidate"], capital=True) + (" in its least revealing configuration" if same else "")
 
 
 def _train(run: Run, entry: Json) -> Json:
@@ -111,27 +120,28 @@ def _train(run: Run, entry: Json) -> Json:
     return outputs
 
 
-def _judge(run: Run, entry: Json, trained: Json, told: list[str], model: UPath) -> Json:
+def _judge(run: Run, entry: Json, trained: Json, told: list[str], model: UPath, *, step: str = "") -> Json:
     inputs, before = {"evaluate": run.upstream("evaluate"), "trained": trained, "told": told}, run.outputs("evaluate")
-    return run.folder.step("fall_back", entry["candidate"], "evaluate").once(inputs, lambda folder: judge(
+    return run.folder.step("fall_back", step or entry["candidate"], "evaluate").once(inputs, lambda folder: judge(
         run, folder, rows=EVALUATION_ROWS, model=model, winner=entry, trained=trained, told=told, before=before
     ))  # fmt: skip
 
 
 def runners_up(run: Run) -> list[Json]:
-    """The lines of the other families that may take the winner's place, best first: of the leaderboard, else of earlier runs.
+    """The lines of those who may take the winner's place, best first: of the leaderboard, else of earlier runs.
 
-    Of those that the privacy gate would let pass; without a search not every family was tried in this run.
+    Of those that the privacy gate would let pass; without a search not every family was tried in this run. The winner's own
+    family is among them in another configuration.
     """
     chosen, search, past = run.outputs("select"), search_of(run), searches(run)
     board = {entry["candidate"]: entry for entry in chosen["leaderboard"]}
     winner, found = chosen["winner"], []
+    if (own := _least_revealing(search, past, winner)) is not None:
+        found.append(own)
     for name in search.spaces:
         entry = board.get(name)
         if entry is None or entry["score"] is None:
-            entry = next(
-                (earlier for each in past.pasts if (earlier := _earlier(name, each.of(name))) is not None), None
-            )
+            entry = next((earlier for each in past.pasts if (earlier := _earlier(each.of(name))) is not None), None)
         if (entry is not None and name != winner["candidate"] and not entry["objections"]
                 and search.spaces[name].contains(entry["hyperparameters"])):  # fmt: skip
             found.append(entry)
@@ -146,13 +156,37 @@ def expected_lead(entry: Json, winner: Json) -> float:
     return float(entry["score"] - winner["score"])
 
 
-def _earlier(candidate: str, found: list[TrialRecord]) -> Json | None:
+def _least_revealing(search: Search, past: History, winner: Json) -> Json | None:
+    """A line for the configuration of the winner's family that gave least away on the validation rows.
+
+    Of those that were good enough for all rows of the sample, of this run or the newest before it that has any; None where none gave
+    less away than the winner.
+    """
+    name = winner["candidate"]
+    for trials in (records(search, name), *(each.of(name) for each in past.pasts)):
+        usable = [record for record in passing(trials) if search.spaces[name].contains(record.hyperparameters)]
+        step = min(max((record.step for record in usable), default=0), step_of(1))
+        calmer = [record for record in usable if record.step >= step and _kept(record.metrics) > _kept(winner["metrics"])
+                  and record.hyperparameters != winner["hyperparameters"]]  # fmt: skip
+        if calmer:
+            best = max(calmer, key=lambda record: _kept(record.metrics))
+            return _line(best, {step: rung.score for step, rung in best.rungs.items()}, "gave least away")
+    return None
+
+
+def _kept(metrics: Mapping[str, float]) -> float:
+    """How little was given away, by the worse of two measures; 1 is nothing."""
+    return min(metrics.get(name, 1.0) for name in ("membership", "dcr_share"))
+
+
+def _earlier(found: list[TrialRecord]) -> Json | None:
     """A line for the best of an earlier run's trials; None where it has none with a score."""
     best = best_of(found)
-    if best is None:
-        return None
-    by_rung = {str(step): score for step, score in standing(candidate, found).best.items()}
-    return absent(candidate, "tried in an earlier run") | {
-        "score": best.score, "rows": best.rows, "hyperparameters": best.hyperparameters, "metrics": best.metrics,
-        "objections": list(best.objections), "by_rung": by_rung,
+    return None if best is None else _line(best, standing(best.candidate, found).best, "tried in an earlier run")
+
+
+def _line(record: TrialRecord, by_rung: Mapping[int, float], note: str) -> Json:
+    return absent(record.candidate, note) | {
+        "score": record.score, "rows": record.rows, "hyperparameters": record.hyperparameters, "metrics": record.metrics,
+        "objections": list(record.objections), "by_rung": {str(step): score for step, score in by_rung.items()},
     }  # fmt: skip

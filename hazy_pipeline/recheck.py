@@ -172,8 +172,8 @@ def _others(search: Search, history: History, latest: Past, looks: _Looks, late:
     waited[latest.winner] = history.runs_since(latest.winner, other_than=latest.hyperparameters)
     for candidate in sorted(waited, key=lambda name: (-waited[name], history.look_seconds(name))):
         due = waited[candidate] >= PATIENCE
-        hopeless = candidate in latest.held_back or _far_behind(history, candidate)
-        if not due and candidate != latest.winner and hopeless:
+        hopeless = candidate in latest.held_back or (candidate != latest.winner and _far_behind(history, candidate))
+        if hopeless and not due:
             continue
         if not due and not looks.affords(history.look_seconds(candidate)):
             late.append(f"another configuration of {in_words(candidate)}" if candidate == latest.winner

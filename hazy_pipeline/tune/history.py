@@ -76,9 +76,16 @@ class History:
         return found
 
     def gaps(self, candidate: str, rows: int) -> list[float]:
-        """How far behind real rows each trial of a candidate was, fitted on about as many rows as `rows`."""
+        """How far behind real rows each trial of a candidate was, fitted on about as many rows as `rows`.
+
+        Of a choice that took the place of a better configuration of its family, which was held back: its own trials alone.
+        """
+        latest = self.latest
+        instead = latest is not None and latest.winner == candidate and candidate in latest.held_back
+        only = latest.hyperparameters if latest is not None and instead else None
         return [past.limit - score for past in self.pasts for record in past.of(candidate)
-                if not record.objections and (score := _on_about(record, rows)) is not None]  # fmt: skip
+                if not record.objections and only in (None, record.hyperparameters)
+                and (score := _on_about(record, rows)) is not None]  # fmt: skip
 
     def own_gap(self, rows: int) -> float | None:
         """How far behind real rows the newest choice was when it was last fitted on about `rows` rows; None: not known."""

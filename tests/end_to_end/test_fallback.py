@@ -1,5 +1,6 @@
 """A winner that memorises, which only the hold-out shows: it is held back, and the next family takes its place."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,15 +85,18 @@ def test_the_next_family_takes_the_place_of_a_winner_that_is_held_back_and_later
     assert outcome["generated"]["rows"] == 50
 
     # what was held back and why, and what took its place: in the log, the report, the model's card and tags, and the run's
-    held_back, instead = outcome["fallback"]["told"]
+    held_back, tried, instead = outcome["fallback"]["told"]
     assert held_back.startswith(
         "Bayesian network was trained first and is held back, for its synthetic rows may give away"
     )
     assert run.outputs("evaluate")["privacy_verdict"][0] in held_back
+    assert tried.startswith(
+        "Bayesian network in its least revealing configuration was tried in its place, and does not do"
+    )
     assert instead == "Gaussian copula takes its place."
-    assert all(sentence in report(run) for sentence in (held_back, instead))
+    assert all(sentence in report(run) for sentence in (held_back, tried, instead))
     version, tracking = champion(), Tracking("survey")
-    assert version.tags["held_back"] == f"{held_back} {instead}"
+    assert version.tags["held_back"] == f"{held_back} {tried} {instead}"
     assert held_back in tracking.client.get_model_version("survey", "1").description
     tracked = tracking.client.get_run(run.mlflow_run).data
     assert (tracked.tags["hazy.candidate"], tracked.tags["hazy.held_back"]) == (COPULA, version.tags["held_back"])
@@ -120,11 +124,37 @@ def test_the_next_family_takes_the_place_of_a_winner_that_is_held_back_and_later
     assert champion().algorithm == COPULA
 
 
-def test_where_there_is_no_other_family_there_is_no_champion_and_that_is_said(
+def test_where_nobody_passes_there_is_no_champion_and_that_is_said(
     configure: Callable[..., GeneratorConfig],
 ) -> None:
     outcome = run_pipeline(configure(candidates=[NETWORK]), "run 1", Options())
     assert champion() is None
     assert outcome["promoted"]["alias"] == "challenger"
-    assert outcome["promoted"]["told"][-1] == "There is no other family that could take its place."
-    assert outcome["fallback"]["tries"] == []
+    tried = outcome["promoted"]["told"][-1]
+    assert tried.startswith(
+        "Bayesian network in its least revealing configuration was tried in its place, and does not do"
+    )
+    assert len(outcome["fallback"]["tries"]) == 1
+    assert tried in report(open_run(configure(candidates=[NETWORK]), "run 1"))
+
+
+def test_the_familys_least_revealing_configuration_takes_its_place(configure: Callable[..., GeneratorConfig]) -> None:
+    few_parents = {"bayesian_network": {"max_parents": [1, 3], "smoothing": 1.0}}
+    config = configure(candidates=few_parents, tuning={"trials": 8, "seconds": 120})
+    outcome = run_pipeline(config, "run 1", Options())
+    run = open_run(config, "run 1")
+    assert run.outputs("select")["winner"]["hyperparameters"]["max_parents"] == 3
+    assert run.outputs("evaluate")["privacy_verdict"]
+    assert outcome["promoted"]["alias"] == "champion"
+    hyperparameters = json.loads(champion().tags["hyperparameters"])
+    assert hyperparameters["max_parents"] == 1
+    held_back, instead = outcome["fallback"]["told"]
+    assert held_back.startswith("Bayesian network was trained first and is held back")
+    assert instead == "Bayesian network in its least revealing configuration takes its place."
+    assert instead in report(run)
+
+    # a later run takes this configuration for the earlier choice
+    run_pipeline(configure(1540, candidates=few_parents, tuning={"trials": 8, "seconds": 120}), "run 2", Options())
+    assert not open_run(config, "run 2").outputs("select")["searched"]
+    assert open_run(config, "run 2").outputs("select")["winner"]["hyperparameters"] == hyperparameters
+    assert champion().number == 2

@@ -8,6 +8,9 @@ import pytest
 from hazy_pipeline import fallback
 from hazy_pipeline.config import Promotion
 from hazy_pipeline.fallback import _worth_trying, expected_lead
+from hazy_pipeline.search_spaces import UseCase, search_space
+from hazy_pipeline.tune.history import History, Past
+from hazy_pipeline.tune.trial import Rung, TrialRecord
 
 
 def line(candidate: str, **by_rung: float) -> dict[str, Any]:
@@ -49,3 +52,47 @@ def test_where_a_champion_serves_only_who_may_be_as_good_is_trained(
     assert [entry["candidate"] for entry in _worth_trying(run, judged, winner, sentences)] == tried
     assert len(sentences) == told
     assert all("was not tried in its place" in sentence for sentence in sentences)
+
+
+OTHERWISE = {"structure": "greedy", "n_bins": 64, "max_categories": 128, "smoothing": 1.0}
+
+
+class TestLeastRevealing:
+    """The winner's own family in another configuration."""
+
+    def search(self, monkeypatch: pytest.MonkeyPatch, trials: list[TrialRecord]) -> Any:
+        monkeypatch.setattr(fallback, "records", lambda search, candidate: trials)
+        return SimpleNamespace(spaces={"bayesian_network": search_space("bayesian_network", UseCase.ANALYSIS)})
+
+    def trial(self, slot: int, max_parents: int, membership: float, *objections: str, step: int = 9) -> TrialRecord:
+        rungs = {step: Rung(rows=1000, score=0.9 - slot / 100, error=0.01, seconds=1.0, bytes=0)}
+        return TrialRecord(slot, slot, "bayesian_network", "complete", {**OTHERWISE, "max_parents": max_parents}, 1.0, rungs,
+                           {"membership": membership, "dcr_share": 0.99}, objections)  # fmt: skip
+
+    def test_that_gave_least_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        winner = self.trial(0, 3, 0.88)
+        trials = [winner, self.trial(1, 2, 0.9), self.trial(2, 3, 0.99, step=1), self.trial(3, 3, 0.98, "copies rows")]
+        search = self.search(monkeypatch, trials)
+        found = fallback._least_revealing(search, History(()), _entry(winner))
+        assert found is not None
+        assert (found["hyperparameters"], found["score"]) == ({**OTHERWISE, "max_parents": 2}, pytest.approx(0.89))
+        assert found["by_rung"] == {"9": pytest.approx(0.89)}
+
+    def test_none_where_the_winner_gave_least_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        winner = self.trial(0, 3, 0.95)
+        search = self.search(monkeypatch, [winner, self.trial(1, 2, 0.9)])
+        assert fallback._least_revealing(search, History(()), _entry(winner)) is None
+
+    def test_of_an_earlier_run_where_this_one_did_not_search(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        winner, calmer = self.trial(0, 3, 0.88), self.trial(1, 2, 0.93)
+        search = self.search(monkeypatch, [winner])
+        past = Past(
+            "before", "", "", "bayesian_network", winner.hyperparameters, 1.0, 1.0, (winner, calmer), searched=True
+        )
+        found = fallback._least_revealing(search, History((past,)), _entry(winner))
+        assert found is not None
+        assert found["hyperparameters"] == calmer.hyperparameters
+
+
+def _entry(record: TrialRecord) -> dict[str, Any]:
+    return {"candidate": record.candidate, "hyperparameters": record.hyperparameters, "metrics": record.metrics}

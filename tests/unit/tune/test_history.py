@@ -58,6 +58,12 @@ def test_a_study_begins_with_the_winner_and_the_best_of_late_and_is_told_full_fi
     assert found.leads("a") == pytest.approx({"b": -0.05, "c": -0.17 - 0.08 + 0.0}, abs=0.09)
 
 
+def test_a_choice_instead_of_a_better_one_of_its_family_is_measured_by_itself() -> None:
+    calmer = replace(PAST, hyperparameters={"depth": 1}, held_back=("a",))
+    assert History((calmer,)).gaps("a", 100) == pytest.approx([0.97 - 0.93 + 0.08])
+    assert History((replace(calmer, held_back=("b",)),)).gaps("a", 100) == pytest.approx([0.12, 0.10])
+
+
 LOW = 0.87  # what PAST's winner scored on the lowest rung, where real rows scored 0.97
 GAPS = [0.1]
 
