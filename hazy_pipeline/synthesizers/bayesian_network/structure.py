@@ -10,6 +10,8 @@ from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.bins import SINGLE_LEVEL, Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import mutual_information
 
+ORDERS = 3  # of the columns that are tried
+
 
 @dataclass(frozen=True)
 class Step:
@@ -113,13 +115,25 @@ def column_order(information: Floats, max_parents: int, first: int, *, relative:
 
 
 def candidate_orders(information: Floats, sizes: Sequence[int], max_parents: int) -> list[list[int]]:
-    """Orders worth a trial: from the most informative column of all, or of those with few states."""
+    """Orders worth a trial, all of them different.
+
+    From the most informative column of all, or of those with few states; and where these are fewer than `ORDERS`, from the
+    columns that tell most of what the starts so far do not, as where the columns fall into groups.
+    """
     total = information.sum(axis=1) - information.diagonal()
     few = np.array(sizes) <= SINGLE_LEVEL
     starts = [int(total.argmax())] + ([int(np.where(few, total, -1.0).argmax())] if few.any() else [])
     orders = [column_order(information, max_parents, start) for start in starts]
     orders.append(column_order(information, max_parents, starts[0], relative=True))
-    return [order for i, order in enumerate(orders) if order not in orders[:i]]
+    orders = [order for i, order in enumerate(orders) if order not in orders[:i]]
+    between = information - np.diag(information.diagonal())
+    while len(orders) < ORDERS and len(set(starts)) < len(information):
+        more = np.maximum(between - between[starts].max(axis=0), 0.0).sum(axis=1)
+        more[starts] = -1.0
+        starts.append(int(more.argmax()))
+        order = column_order(information, max_parents, starts[-1])
+        orders += [order] if order not in orders else []
+    return orders
 
 
 def spanning_tree(information: Floats, root: int = 0) -> list[tuple[int, int | None]]:

@@ -132,6 +132,18 @@ def test_the_order_goes_by_what_the_placed_columns_tell():
     assert candidate_orders(information, [5, 5, 500], 2)[0][0] == 1
 
 
+def test_where_columns_fall_into_groups_an_order_begins_in_each():
+    information = np.eye(5) * 3
+    information[np.ix_([0, 1, 2], [0, 1, 2])] += 1.0
+    information[np.ix_([3, 4], [3, 4])] += 0.5
+    orders = candidate_orders(information, [500] * 5, 2)
+    assert orders[0][0] in (0, 1, 2)
+    assert any(order[0] in (3, 4) for order in orders)
+    assert len(orders) == 3
+    assert all(sorted(order) == list(range(5)) for order in orders)
+    assert candidate_orders(np.ones((1, 1)), [500], 2) == [[0]]
+
+
 def test_the_likeliest_order_is_taken():
     """A column of two independent causes is best explained last; told first, its causes hang on each other."""
     rng = np.random.default_rng(0)
