@@ -159,8 +159,8 @@ def expected_lead(entry: Json, winner: Json) -> float:
 def _least_revealing(search: Search, past: History, winner: Json) -> Json | None:
     """A line for the configuration of the winner's family that gave least away on the validation rows.
 
-    Of those that were good enough for all rows of the sample, of this run or the newest before it that has any; None where none gave
-    less away than the winner.
+    Of those that were good enough for all rows of the sample, of this run or the newest before it that has any; None where
+    none gave less away than the winner.
     """
     name = winner["candidate"]
     for trials in (records(search, name), *(each.of(name) for each in past.pasts)):
@@ -175,8 +175,8 @@ def _least_revealing(search: Search, past: History, winner: Json) -> Json | None
 
 
 def _kept(metrics: Mapping[str, float]) -> float:
-    """How little was given away, by the worse of two measures; 1 is nothing."""
-    return min(metrics.get(name, 1.0) for name in ("membership", "dcr_share"))
+    """How little was given away, by the worst of the gate's measures; 1 is nothing."""
+    return min(metrics.get(name, 1.0) for name in ("membership", "dcr_share", "exact_copies"))
 
 
 def _earlier(found: list[TrialRecord]) -> Json | None:

@@ -27,9 +27,8 @@ def mutual_information(codes: list[Integers], sizes: list[int]) -> Floats:
     entropies, widths, n_rows = information.diagonal().copy(), np.array(sizes), counted.shape[1]
     number = np.arange(n_rows + 1)
     number_log_number = number * np.log(np.maximum(number, 1))
-    for i in range(
-        1, len(counted) if n_rows else 0
-    ):  # with all columns before it by one count: calls cost more than rows
+    for i in range(1, len(counted) if n_rows else 0):
+        # With all columns before it by one count: on few rows calls cost more than counting.
         ends = np.cumsum(widths[:i] * sizes[i])
         starts = ends - widths[:i] * sizes[i]
         cells = counted[:i] + widths[:i, None] * counted[i]
