@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
-from hazy_pipeline.synthesizers.bayesian_network.network import Draws, Network
+from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
+from hazy_pipeline.synthesizers.bayesian_network.network import Network
 
 CANDIDATES = 50  # of which a row that misses several cells takes one to begin with
 ROWS_AT_ONCE = 2_000  # with their candidates

@@ -13,7 +13,8 @@ import numpy as np
 
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.errors import ModelError
-from hazy_pipeline.synthesizers.bayesian_network.network import Draws, Network
+from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
+from hazy_pipeline.synthesizers.bayesian_network.network import Network
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout
 
 MAX_MESSAGE_CELLS = 2**22

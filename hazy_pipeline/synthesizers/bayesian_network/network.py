@@ -13,8 +13,10 @@ from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.parallel import ahead, n_cores
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, DiscreteBins, Hierarchy, NumericBins
+from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
+from hazy_pipeline.synthesizers.bayesian_network.numeric_target import NumericTarget
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
-from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated, probabilities
+from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
 from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
 CALIBRATION_ROWS_PER_ROW = 4
@@ -23,6 +25,7 @@ CELLS_FOR_THREADS = 1_000_000  # of all tables: from there on another core smoot
 ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
 
 Batch = TypeVar("Batch")
+Redraw = TargetModel | NumericTarget
 Encoded = Mapping[str, NDArray[Any]]  # modelled columns by name: float64 with NaN, or int32 codes
 
 
@@ -33,7 +36,7 @@ class Network:
     bins: dict[str, Bins]
     families: tuple[Family, ...]
     tables: tuple[Probabilities, ...]  # one per family, shape (contexts, digits)
-    target: TargetModel | None = None  # redraws its column after all others
+    target: Redraw | None = None  # redraws its column after all others
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -51,7 +54,7 @@ class Network:
     def samplers(self) -> tuple[AliasTables, ...]:
         return tuple(AliasTables.build(table) for table in self.tables)
 
-    def with_target(self, target: TargetModel) -> "Network":
+    def with_target(self, target: Redraw) -> "Network":
         """The same network, one column of which is redrawn."""
         network = replace(self, target=target)
         network.__dict__["samplers"] = self.samplers
@@ -102,37 +105,11 @@ class Network:
             for name, column in state["bins"].items()
         }
         families = tuple(Family.from_json(family) for family in state["families"])
-        target = TargetModel.from_json(state["target"], arrays) if state["target"] else None
+        target: Redraw | None = None
+        if state["target"]:
+            kind = NumericTarget if "trees" in state["target"] else TargetModel
+            target = kind.from_json(state["target"], arrays)
         return cls(bins, families, tuple(arrays[f"table_{i}"] for i in range(len(families))), target)
-
-
-class Draws:
-    """Rows being drawn: groups of the nodes so far, by (column, level), shape (n_rows,) each."""
-
-    def __init__(self, n_rows: int, rng: np.random.Generator) -> None:
-        self.n_rows, self.rng = n_rows, rng
-        self.groups: dict[tuple[int, int], Integers] = {}
-
-    def context(self, layout: Layout) -> Integers:
-        """The index of every row's context in the node's table."""
-        if not layout.axes:
-            return np.zeros(self.n_rows, dtype=np.int64)
-        context = self.groups[layout.axes[0]]
-        for axis, size in zip(layout.axes[1:], layout.sizes[1:], strict=True):
-            context = context * size
-            context += self.groups[axis]
-        return context
-
-    def draw(self, layout: Layout, sampler: AliasTables, context: Integers) -> None:
-        """Draw the node from its context's distribution."""
-        self.place(layout, sampler.draw(context, self.rng))
-
-    def place(self, layout: Layout, digit: Integers) -> None:
-        """Take the node's digits as drawn."""
-        column, level = layout.family.column, layout.family.level
-        if level:
-            digit += layout.hierarchies[column].first_below[level - 1].take(self.groups[column, level - 1])
-        self.groups[column, level] = digit
 
 
 def layouts(families: Sequence[Family], bins: Mapping[str, Bins]) -> tuple[Layout, ...]:
@@ -172,8 +149,6 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
                   min_rows: int, rng: np.random.Generator) -> Network:  # fmt: skip
     """The network whose conditionals are the smoothed counts, each calibrated on a sample of the nodes before it."""
     n_drawn = int(np.clip(CALIBRATION_ROWS_PER_ROW * counts[0].sum() if counts else 0, *CALIBRATION_ROWS))
-    draws = Draws(n_drawn, rng)
-    tables, samplers = [], []
     shapes = layouts(families, bins)
 
     def smoothed(counted: tuple[Layout, Integers]) -> Floats:
@@ -181,13 +156,8 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
 
     cores = n_cores() if sum(count.size for count in counts) > CELLS_FOR_THREADS else 1
     counted = zip(shapes, counts, strict=True)
-    for layout, count, table in zip(shapes, counts, ahead(smoothed, counted, cores), strict=True):
-        context = draws.context(layout)
-        if layout.family.steps:
-            table = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
-        tables.append(table.astype(np.float32))
-        samplers.append(AliasTables.build(tables[-1]))
-        draws.draw(layout, samplers[-1], context)
-    network = Network(bins, tuple(families), tuple(tables))
-    network.__dict__["samplers"] = tuple(samplers)  # what the cached property would build again
+    draws = Draws(n_drawn, rng)
+    tables, samplers = draws.calibrate(shapes, counts, ahead(smoothed, counted, cores))
+    network = Network(bins, tuple(families), tables)
+    network.__dict__["samplers"] = samplers  # what the cached property would build again
     return network

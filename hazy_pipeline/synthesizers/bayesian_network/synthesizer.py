@@ -22,7 +22,13 @@ from hazy_pipeline.progress import followed
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
 from hazy_pipeline.synthesizers.base import OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.bayesian_network import exchange
-from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, fit_discrete, fit_numeric
+from hazy_pipeline.synthesizers.bayesian_network.bins import (
+    Bins,
+    DiscreteBins,
+    NumericBins,
+    fit_discrete,
+    fit_numeric,
+)
 from hazy_pipeline.synthesizers.bayesian_network.conditions import conditions_of
 from hazy_pipeline.synthesizers.bayesian_network.imputation import impute_states
 from hazy_pipeline.synthesizers.bayesian_network.inference import Posterior
@@ -33,9 +39,20 @@ from hazy_pipeline.synthesizers.bayesian_network.network import (
     count_tables,
     to_rows,
 )
+from hazy_pipeline.synthesizers.bayesian_network.numeric_target import (
+    CountedTarget,
+    can_be_foretold,
+    fit_numeric_target,
+)
 from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
-from hazy_pipeline.synthesizers.bayesian_network.target import CALIBRATION_ROWS, can_be_redrawn, fit_target
+from hazy_pipeline.synthesizers.bayesian_network.target import (
+    CALIBRATION_ROWS,
+    TargetModel,
+    fit_target,
+    has_few_classes,
+    is_bound,
+)
 from hazy_pipeline.tables import Tables
 
 if TYPE_CHECKING:
@@ -51,9 +68,9 @@ BATCH_CELLS = 4_000_000  # rows times columns that are counted at a time
 class BayesianNetwork(Synthesizer):
     """A discrete Bayesian network with nodes at several resolutions per column; one-shot, by counting.
 
-    Hyperparameters: those of `BayesianNetworkSpace`. A `target` that is discrete and of few classes is redrawn, at the
-    end of every row, from a conditional that is additive in all columns (see `target.py`); the network itself, and what
-    is exported from it, stays as it is.
+    Hyperparameters: those of `BayesianNetworkSpace`. A `target` is redrawn at the end of every row: one of few
+    classes from a conditional that is additive in all columns (see `target.py`), a number given what trees foretell of it
+    (see `numeric_target.py`); the network itself, and what is exported from it, stays as it is.
     """
 
     name: ClassVar[str] = "bayesian_network"
@@ -79,11 +96,12 @@ class BayesianNetwork(Synthesizer):
         bins = self._bins(encoded)
         step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
         searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins)
-        target = self._target(searched)
+        target = self._target(searched, bins)
+        is_last = target is not None and has_few_classes(searched, target)
         families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
-                                  min_rows=self.min_rows, last=target)  # fmt: skip
+                                  min_rows=self.min_rows, last=target if is_last else None)  # fmt: skip
         # The search keeps all cores busy, what follows mostly one: so the child comes in between.
-        with Forked(lambda: None if target is None else fit_target(searched, target),
+        with Forked(lambda: None if target is None else self._redraw(searched, target, bins),
                     1 if target is None else n_cores()) as redrawn:  # fmt: skip
             counts = self._counts(train, families, bins, encoded)
             rng = np.random.default_rng(self.random_state)
@@ -91,7 +109,17 @@ class BayesianNetwork(Synthesizer):
                                           min_rows=self.min_rows, rng=rng)  # fmt: skip
             if (model := redrawn.result()) is not None:
                 drawn = self.network_.draw_rows(CALIBRATION_ROWS, rng)
-                self.network_ = self.network_.with_target(model.calibrated(searched, drawn))
+                self.network_ = self.network_.with_target(model.calibrated(searched, drawn, rng))
+
+    def _redraw(self, rows: Rows, target: int, bins: Mapping[str, Bins]) -> TargetModel | CountedTarget:
+        """What will redraw the target: classes by sums over all columns, numbers by what trees foretell."""
+        if has_few_classes(rows, target):
+            return fit_target(rows, target)
+        nominal = frozenset(i for i, column in enumerate(bins.values()) if isinstance(column, DiscreteBins))
+        return fit_numeric_target(
+            rows, target, list(bins.values())[target].null_state(None), nominal=nominal, max_parents=self.settings["max_parents"],
+            min_rows=self.min_rows, smoothing=self.settings["smoothing"], random_state=self.random_state, workers=n_cores(),
+        )  # fmt: skip
 
     def _counts(
         self, train: Tables, families: Sequence[Family], bins: dict[str, Bins], sample: Encoded
@@ -106,7 +134,7 @@ class BayesianNetwork(Synthesizer):
             families, bins, followed(batches, self.encoder_.n_rows, "counting"), self.encoder_.transform
         )
 
-    def _target(self, rows: Rows) -> int | None:
+    def _target(self, rows: Rows, bins: Mapping[str, Bins]) -> int | None:
         """The place of the column that is to be redrawn, if there is one and it can be."""
         target = self.target
         if target is None:
@@ -116,9 +144,14 @@ class BayesianNetwork(Synthesizer):
                 f"target {target!r} is not a column of {self.table.name!r}; it has {', '.join(self.table.column_names)}"
             )
         modelled = [column.name for column in self.table.columns if column.kind and column.kind.is_modelled]
-        if target not in modelled or not can_be_redrawn(rows, modelled.index(target), self.min_rows):
+        if target not in modelled:
             return None
-        return modelled.index(target)
+        column = modelled.index(target)
+        of_target = bins[target]
+        can_be = has_few_classes(rows, column) or (
+            isinstance(of_target, NumericBins) and can_be_foretold(rows, column, of_target.null_state(None))
+        )
+        return column if can_be and not is_bound(rows, column, self.min_rows) else None
 
     def _bins(self, encoded: Encoded) -> dict[str, Bins]:
         """Table order; numeric bins from the sample, discrete ones from the encoder's counts of all rows."""

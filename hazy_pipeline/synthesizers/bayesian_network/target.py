@@ -53,12 +53,13 @@ class TargetModel:
             left = left - p
         return drawn
 
-    def calibrated(self, counted: Rows, drawn: Rows) -> "TargetModel":
+    def calibrated(self, counted: Rows, drawn: Rows, rng: np.random.Generator) -> "TargetModel":
         """The weights moved so that on the network's own rows every term meets the classes as counted.
 
         The network's rows are not the ones that the weights were learned from: where columns hang together less closely,
         a sum over them says less. Iterative scaling by Newton steps (Darroch and Ratcliff 1972 for the conditions), each
-        group of a term trusted by its rows. `counted`: real rows; `drawn`: rows of the network, of any number.
+        group of a term trusted by its rows. `counted`: real rows; `drawn`: rows of the network, of any
+        number; `rng` is not used.
         """
         n_classes = counted.hierarchies[self.column].n_states
         groups, wanted = [], []
@@ -117,9 +118,16 @@ def fit_target(rows: Rows, column: int) -> TargetModel:
 
 def can_be_redrawn(rows: Rows, column: int, min_rows: int) -> bool:
     """Whether a column has few classes and is not bound to another one exactly, which a sum of terms would blur."""
+    return has_few_classes(rows, column) and not is_bound(rows, column, min_rows)
+
+
+def has_few_classes(rows: Rows, column: int) -> bool:
+    return 2 <= rows.hierarchies[column].n_states <= MAX_CLASSES
+
+
+def is_bound(rows: Rows, column: int, min_rows: int) -> bool:
+    """Whether another column decides this one, or the other way round, over enough rows for that to be no chance."""
     hierarchy = rows.hierarchies[column]
-    if not 2 <= hierarchy.n_states <= MAX_CLASSES:
-        return False
     classes = rows.states[column]
     for other, states in enumerate(rows.states):
         if other == column:
@@ -131,8 +139,8 @@ def can_be_redrawn(rows: Rows, column: int, min_rows: int) -> bool:
         if rows.n_rows < 2 * min_rows * filled.sum():
             continue
         if (by_group[filled].sum(axis=1) == 1).all() or (filled.sum() > 1 and (by_group.sum(axis=0) <= 1).all()):
-            return False
-    return True
+            return True
+    return False
 
 
 def _resolutions(hierarchy: Hierarchy) -> list[int]:

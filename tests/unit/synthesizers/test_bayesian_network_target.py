@@ -55,4 +55,4 @@ def test_on_other_rows_the_terms_are_moved_towards_the_classes_as_counted():
         )  # fmt: skip
 
     assert furthest(model) > 0.05
-    assert furthest(model.calibrated(counted, drawn)) < 0.6 * furthest(model)  # each sweep comes closer
+    assert furthest(model.calibrated(counted, drawn, rng)) < 0.6 * furthest(model)  # each sweep comes closer

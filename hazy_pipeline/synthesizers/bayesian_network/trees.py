@@ -1,0 +1,189 @@
+"""Boosted oblivious trees: what all other columns let one expect of a number, quick to learn and quicker to ask.
+
+All nodes of one depth of an oblivious tree ask the same question (Kohavi and Li 1995), so a row's answers, one bit each, are
+the number of its leaf, and a forest costs a few array operations per tree whatever its rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazy_pipeline.encode.arrays import Floats, Integers
+from hazy_pipeline.forks import shared
+from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
+
+Bytes = NDArray[np.uint8]
+
+TREES = 80  # at most; rows left out say how many
+PATIENCE = 20  # trees that may be of no use to rows left out before no more are tried
+DEPTH = 8  # questions: a leaf's number is a byte
+RATE = 0.25  # of what a leaf would have to add
+PENALTY = 10.0  # rows' worth of curvature that hold a leaf at nothing
+SHRINKAGE = 15.0  # rows' worth that hold a category's mean at that of all, where categories are put in order
+MAX_CODES = 256  # of a column that is asked about
+MAX_COLUMNS = 40
+ROWS_PER_TREE = 4_000  # from which its questions are chosen
+ONE_ROW = 2.0**20  # far more than all that these rows leave to explain together, in a number of 53 bits
+FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Trees:
+    """A number per row, the sum of one leaf per tree. A question: is the code of that column above that one?"""
+
+    base: float
+    columns: tuple[int, ...]
+    codes: tuple[Bytes, ...]  # per column, the code of every state
+    questions: Integers  # (trees, DEPTH, 2): which of `columns`, and the code
+    leaves: Floats  # (trees, 2 ** DEPTH)
+
+    def predict(self, rows: Rows) -> Floats:
+        """Shape (rows,)."""
+        codes = _coded(rows, self.columns, self.codes)
+        score = np.full(rows.n_rows, self.base)
+        asked: dict[tuple[int, int], Bytes] = {}
+        for questions, leaves in zip(self.questions.tolist(), self.leaves, strict=True):
+            score += leaves.take(_leaf(codes, questions, asked))
+        return score
+
+    def first(self, n_trees: int) -> "Trees":
+        return Trees(self.base, self.columns, self.codes, self.questions[:n_trees], self.leaves[:n_trees])
+
+    def to_json(self) -> dict[str, Any]:
+        return {"base": self.base, "columns": list(self.columns)}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "questions": self.questions.astype(np.int16),
+            "leaves": self.leaves,
+            **{f"codes_{column}": codes for column, codes in zip(self.columns, self.codes, strict=True)},
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Trees":
+        columns = tuple(state["columns"])
+        codes = tuple(arrays[f"codes_{column}"] for column in columns)
+        return cls(state["base"], columns, codes, arrays["questions"].astype(np.int64), arrays["leaves"])
+
+
+def cross_fitted(rows: Rows, wanted: Floats, columns: Sequence[int], *, nominal: frozenset[int], min_rows: int,
+                 random_state: int, workers: int) -> tuple[Trees, Floats]:  # fmt: skip
+    """The trees of all rows, and for every row what trees that did not see it say, shape (rows,).
+
+    Rows left out choose the number of trees. `wanted`: shape (rows,), NaN where there is nothing to learn; `columns`: those that
+    may be asked about; `nominal`: those of them whose states have no order.
+    """
+    fold = np.arange(rows.n_rows) % FOLDS
+
+    def fit(left_out: int) -> tuple[Trees, list[float]]:
+        seen, rng = fold != left_out, np.random.default_rng((random_state, left_out))
+        return _boosted(rows, wanted, seen, columns, nominal, min_rows, TREES, rng)
+
+    fits = shared(fit, range(FOLDS), workers)
+    tried = min(len(errors) for _, errors in fits)
+    n_trees = int(np.sum([errors[:tried] for _, errors in fits], axis=0).argmin())
+    parts = [Rows([states[fold == k] for states in rows.states], rows.hierarchies) for k in range(FOLDS)]
+    apart = np.empty(rows.n_rows)
+    for k, (part, (trees, _)) in enumerate(zip(parts, fits, strict=True)):
+        apart[fold == k] = trees.first(n_trees).predict(part)
+    everything, rng = np.ones(rows.n_rows, dtype=bool), np.random.default_rng((random_state, FOLDS))
+    return _boosted(rows, wanted, everything, columns, nominal, min_rows, n_trees, rng)[0], apart
+
+
+def _boosted(rows: Rows, wanted: Floats, seen: NDArray[np.bool_], columns: Sequence[int], nominal: frozenset[int],
+             min_rows: int, n_trees: int, rng: np.random.Generator) -> tuple[Trees, list[float]]:  # fmt: skip
+    """Least squares by gradient boosting (Friedman 2001, sections 3 and 4.1, with the penalised leaves of Chen and Guestrin
+    2016, section 2), and the squared errors on the other rows after 0, 1, ... trees, until these have ceased to fall.
+
+    Every tree's questions are chosen on rows drawn with replacement, its leaves hold all rows.
+    """
+    seen = seen & ~np.isnan(wanted)
+    judged = ~seen & ~np.isnan(wanted)
+    codes_of = [_codes(rows, column, wanted, seen, column in nominal) for column in columns]
+    codes = _coded(rows, columns, codes_of)
+    here, there = codes[:, seen], codes[:, judged]
+    base = float(wanted[seen].mean())
+    left, missed = wanted[seen] - base, wanted[judged] - base
+    errors = [float((missed**2).sum())]
+    widths = [int(of_column.max()) + 1 for of_column in codes_of]
+    questions, leaves = np.zeros((n_trees, DEPTH, 2), dtype=np.int64), np.zeros((n_trees, 2**DEPTH))
+    for tree in range(n_trees):
+        drawn = rng.integers(0, len(left), min(len(left), ROWS_PER_TREE))
+        asked = _questions(here[:, drawn], left[drawn], widths, rng)
+        leaf = _leaf(here, asked, {})
+        count, total = np.bincount(leaf, minlength=2**DEPTH), np.bincount(leaf, left, minlength=2**DEPTH)
+        leaves[tree] = np.where(count >= min_rows, RATE * total / (count + PENALTY), 0.0)
+        questions[tree] = asked
+        left -= leaves[tree].take(leaf)
+        if len(missed):
+            missed -= leaves[tree].take(_leaf(there, asked, {}))
+            errors.append(float((missed**2).sum()))
+            if min(errors) not in errors[-PATIENCE:]:
+                break
+    return Trees(base, tuple(columns), tuple(codes_of), questions, leaves), errors
+
+
+def _questions(codes: Bytes, left: Floats, widths: Sequence[int], rng: np.random.Generator) -> list[list[int]]:
+    """One question after the other, each the one of half the columns that explains most in all leaves together.
+
+    `codes`: shape (columns, rows); `left`: what is still to be explained, shape (rows,).
+    """
+    wide, counted = codes.astype(np.int64), left + ONE_ROW
+    leaf, n_leaves = np.zeros(len(left), dtype=np.int64), 1
+    n_looked_at = -(-len(widths) // 2)
+    found: list[list[int]] = []
+    for _ in range(DEPTH):
+        best = -1.0, 0, 0
+        for column in np.sort(rng.permutation(len(widths))[:n_looked_at]).tolist():
+            width = widths[column]
+            cell = leaf * width
+            cell += wide[column]
+            # Rows and their sums in one count: the rows are whole multiples.
+            both = np.bincount(cell, counted, minlength=n_leaves * width).reshape(-1, width).cumsum(axis=1)
+            below = np.rint(both / ONE_ROW)
+            total = both - below * ONE_ROW
+            above, rest = below[:, -1:] - below, total[:, -1:] - total
+            gains = (total**2 / (below + PENALTY) + rest**2 / (above + PENALTY)).sum(axis=0)
+            at = int(gains.argmax())
+            best = max(best, (float(gains[at]), column, at))
+        _, column, at = best
+        found.append([column, at])
+        leaf += leaf
+        leaf += wide[column] > at
+        filled = np.bincount(leaf, minlength=2 * n_leaves) > 0
+        leaf, n_leaves = (np.cumsum(filled) - 1).take(leaf), int(filled.sum())
+    return found
+
+
+def _leaf(codes: Bytes, questions: Sequence[Sequence[int]], asked: dict[tuple[int, int], Bytes]) -> Bytes:
+    """The number of each row's leaf; `asked` keeps answers for other trees with the same question."""
+    leaf = np.zeros(codes.shape[1], dtype=np.uint8)
+    for column, at in questions:
+        if (column, at) not in asked:
+            asked[column, at] = (codes[column] > at).view(np.uint8)
+        leaf += leaf
+        leaf += asked[column, at]
+    return leaf
+
+
+def _codes(rows: Rows, column: int, wanted: Floats, seen: NDArray[np.bool_], nominal: bool) -> Bytes:
+    """States as codes: in their own order or, of states that have none, by the mean of what is wanted (Fisher 1958)."""
+    hierarchy = rows.hierarchies[column]
+    level = hierarchy.finest_of_at_most(MAX_CODES)
+    groups, size = hierarchy.from_states[level], hierarchy.sizes[level]
+    if not nominal:
+        return np.minimum(groups, MAX_CODES - 1).astype(np.uint8)
+    group = rows.group(column, level)[seen]
+    count = np.bincount(group, minlength=size)
+    mean = np.bincount(group, wanted[seen] - wanted[seen].mean(), minlength=size) / (count + SHRINKAGE)
+    place = np.empty(size, dtype=np.int64)
+    place[np.argsort(mean, kind="stable")] = np.arange(size)
+    return np.minimum(place, MAX_CODES - 1)[groups].astype(np.uint8)
+
+
+def _coded(rows: Rows, columns: Sequence[int], codes: Sequence[Bytes]) -> Bytes:
+    """Shape (columns, rows)."""
+    return np.array([of_column.take(rows.states[column]) for column, of_column in zip(columns, codes, strict=True)])
