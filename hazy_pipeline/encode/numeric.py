@@ -20,6 +20,8 @@ from hazy_pipeline.schema import Column
 from hazy_pipeline.tables import arrow_type
 
 ROWS_TO_TRUST_A_STEP = 100  # fewer values may all be multiples of ten by chance
+MOST_ZEROS = 18  # at the end of a 64-bit integer
+FINER_SHARE = 0.001  # of values beside the spikes that may be finer than what all others are rounded to
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class ContinuousEncoder(ColumnEncoder):
     spikes: Floats  # encoded values that stand out, sorted, shape (n_spikes,)
     exact: ExactScale | None = None
     text_dates: TextDates | None = None
+    coarse: int | None = (
+        None  # decimals of what is no spike, where these have fewer: prices in hundreds up to a cap of 500,001
+    )
 
     def transform(self, array: pa.Array) -> Floats:
         """Arrow array of the storage type, shape (n,) -> float64, NaN for null."""
@@ -67,6 +72,15 @@ class ContinuousEncoder(ColumnEncoder):
 
     def _rounded(self, values: Floats) -> Floats:
         """A copy at the source's precision, inside the protected range."""
+        rounded = self._to_decimals(values)
+        if self.coarse is None:
+            return rounded
+        is_spike = np.isin(rounded, self.spikes)
+        coarser = np.clip(np.round(rounded, self.coarse), self.low, self.high)
+        return np.where(is_spike, rounded, coarser)
+
+    def _to_decimals(self, values: Floats) -> Floats:
+        """A copy at the precision that every value of the source has, inside the protected range."""
         if self.decimals is not None and max(abs(self.low), abs(self.high)) >= 2.0**52 / 10.0 ** max(self.decimals, 0):
             return np.clip(round_to(values, self.decimals), self.low, self.high)
         # The ends have no more decimals than values may have, so rounding what lies between them stays between them.
@@ -84,6 +98,7 @@ class ContinuousEncoder(ColumnEncoder):
             "spikes": self.spikes.tolist(),
             "exact": self.exact.to_json() if self.exact else None,
             "text_dates": self.text_dates.to_json() if self.text_dates else None,
+            "coarse": self.coarse,
         }
 
     @classmethod
@@ -96,6 +111,7 @@ class ContinuousEncoder(ColumnEncoder):
             spikes=np.array(state["spikes"], dtype=np.float64),
             exact=ExactScale(**state["exact"]) if state["exact"] else None,
             text_dates=TextDates(**state["text_dates"]) if state["text_dates"] else None,
+            coarse=state.get("coarse"),  # models of earlier versions have none
         )
 
 
@@ -166,6 +182,7 @@ class ContinuousFitter:
         decimals: int | None = 0
         low = high = 0.0
         spikes = np.empty(0)
+        coarse: int | None = None
         if n_values:
             encode: Callable[[Any], Floats] = lambda values: np.asarray(values, dtype=np.float64)  # noqa: E731
             if self._exact:
@@ -176,12 +193,15 @@ class ContinuousFitter:
                 decimals = self._precision.value
                 low, high = self._float_range(n_values, decimals)
             sample = np.concatenate(self._sample)[np.concatenate(self._sample_valid)]
-            spikes = find_spikes(encode(sample), sum(map(len, self._sample_valid)), self._min_rows)
+            values = encode(sample)
+            spikes = find_spikes(values, sum(map(len, self._sample_valid)), self._min_rows)
             spikes = spikes[(spikes >= low) & (spikes <= high)]
+            if len(spikes) and decimals is not None and not pa.types.is_temporal(self._line):
+                coarse = _coarse(values[~np.isin(values, spikes)], decimals, high - low)
         return ContinuousEncoder(
             name=self._column.name, kind=kind_of(self._column), storage=self._column.storage,
             null_share=self._n_nulls / self._n_rows if self._n_rows else 0.0, n_rows=self._n_rows, decimals=decimals,
-            low=low, high=high, spikes=spikes, exact=exact, text_dates=self._text_dates,
+            low=low, high=high, spikes=spikes, exact=exact, text_dates=self._text_dates, coarse=coarse,
         )  # fmt: skip
 
     def _read(self, array: pa.Array) -> tuple[NDArray[Any], Mask]:
@@ -223,7 +243,7 @@ class ContinuousFitter:
             step = granularity(self._line, self._divisor)
         else:
             digits = self._line.scale if pa.types.is_decimal(self._line) else 0
-            zeros = self._trailing_zeros(digits if n_values < ROWS_TO_TRUST_A_STEP else 18)
+            zeros = self._trailing_zeros(digits if n_values < ROWS_TO_TRUST_A_STEP else MOST_ZEROS)
         rank = lowest_rank(n_values, self._min_rows)
         grid = step * 10**zeros  # every value is a multiple; the ends move inwards, and stay multiples
         low, high = (int(end) for end in (self._lows.edge(rank), self._highs.edge(rank)))
@@ -251,6 +271,21 @@ class ContinuousFitter:
         if low > high:
             low = high = float(round_to(np.array([low / 2 + high / 2]), decimals)[0])
         return low, high
+
+
+def _coarse(values: Floats, decimals: int, spread: float) -> int | None:
+    """The fewest decimals that all but a negligible share of values have, if fewer than `decimals`.
+
+    `spread`: between the largest and the smallest value, which a step must not exceed.
+    """
+    found: int | None = None
+    if len(values) < ROWS_TO_TRUST_A_STEP:
+        return found
+    for fewer in range(decimals - 1, -MOST_ZEROS - 1, -1):
+        if 10.0**-fewer > spread or (np.round(values, fewer) != values).mean() > FINER_SHARE:
+            break
+        found = fewer
+    return found
 
 
 def _is_text(storage: pa.DataType) -> bool:

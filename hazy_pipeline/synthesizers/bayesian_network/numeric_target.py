@@ -18,7 +18,7 @@ from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import COARSE_GROUPS, Hierarchy, build_hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
 from hazy_pipeline.synthesizers.bayesian_network.search import CANDIDATES, Search
-from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, column_information
+from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, information_about
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
 from hazy_pipeline.synthesizers.bayesian_network.trees import MAX_COLUMNS, Trees, cross_fitted
 
@@ -143,7 +143,7 @@ def _bins(forecast: Floats, edges: Floats) -> Integers:
 
 def _foretelling(rows: Rows, column: int) -> list[int]:
     """The other columns, those that tell most of this one first."""
-    own = column_information(rows, GROUPS)[column]
+    own = information_about(rows, column, GROUPS)
     return sorted((c for c in range(len(own)) if c != column), key=lambda c: (-own[c], c))[:MAX_COLUMNS]
 
 

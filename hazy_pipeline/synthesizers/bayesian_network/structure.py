@@ -8,7 +8,7 @@ import numpy as np
 
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.bins import SINGLE_LEVEL, Hierarchy
-from hazy_pipeline.synthesizers.bayesian_network.information import mutual_information
+from hazy_pipeline.synthesizers.bayesian_network.information import entropy, mutual_information
 
 ORDERS = 3  # of the columns that are tried
 
@@ -94,6 +94,18 @@ def column_information(rows: Rows, n_groups: int) -> Floats:
     levels = [h.finest_of_at_most(n_groups) for h in rows.hierarchies]
     codes = [rows.group(column, level) for column, level in enumerate(levels)]
     return mutual_information(codes, [h.sizes[level] for h, level in zip(rows.hierarchies, levels, strict=True)])
+
+
+def information_about(rows: Rows, column: int, n_groups: int) -> Floats:
+    """What each column tells of one, in nats, shape (columns,): that row of `column_information` alone."""
+    axes = [(c, hierarchy.finest_of_at_most(n_groups)) for c, hierarchy in enumerate(rows.hierarchies)]
+
+    def spread(*of: tuple[int, int]) -> float:
+        context, size = rows.context(of)
+        return entropy(np.bincount(context, minlength=size))
+
+    own = spread(axes[column])
+    return np.array([max(own + spread(axis) - spread(axes[column], axis), 0.0) for axis in axes])
 
 
 def column_order(information: Floats, max_parents: int, first: int, *, relative: bool = False) -> list[int]:

@@ -99,6 +99,31 @@ def test_a_spike_needs_min_rows_rows() -> None:
     assert find_spikes(values, 105, 7).size == 0
 
 
+@pytest.mark.parametrize("storage", [pa.int64(), pa.float64(), pa.decimal128(12, 2)], ids=str)
+def test_what_is_no_spike_keeps_the_round_numbers_that_all_others_are(storage: pa.DataType) -> None:
+    """Prices in hundreds, capped at 500,001."""
+    rng = np.random.default_rng(0)
+    prices = np.minimum(rng.lognormal(12, 0.8, 5_000).round(-2).astype(np.int64), 500_001)
+    encoder = fit_continuous(pa.array(prices).cast(pa.decimal128(21, 2)).cast(storage))
+    assert encoder.spikes.tolist() == [500_001.0]
+    made = encoder.inverse_transform(np.r_[500_001.0, rng.uniform(50_000, 480_000, 1_000)]).cast(pa.int64()).to_numpy()
+    assert made[0] == 500_001
+    assert (made[1:] % 100 == 0).all()
+    assert len(np.unique(made[1:])) > 500
+    again = ContinuousEncoder.from_json(json.loads(json.dumps(encoder.to_json())))
+    assert (again.inverse_transform(np.array([123_456.0])).cast(pa.int64()).to_numpy() == [123_500]).all()
+
+
+def test_a_few_finer_values_keep_their_precision_where_they_are_more_than_a_few() -> None:
+    rng = np.random.default_rng(0)
+    prices = rng.integers(100, 5_000, 5_000) * 100
+    prices[:300] = 99_999  # a spike
+    prices[300:320] += 7
+    encoder = fit_continuous(pa.array(prices))
+    assert encoder.spikes.tolist() == [99_999.0]
+    assert encoder.inverse_transform(np.array([123_456.0])).to_pylist() == [123_456]
+
+
 def test_codes_are_counted_and_ordered_by_value_with_null_and_rare_last() -> None:
     array = pa.array(["b"] * 6 + ["a"] * 5 + [None] * 3 + ["rare", "rarer", "rarer"])
     encoder = fit_discrete(array)
