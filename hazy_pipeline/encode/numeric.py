@@ -21,6 +21,8 @@ from hazy_pipeline.tables import arrow_type
 
 ROWS_TO_TRUST_A_STEP = 100  # fewer values may all be multiples of ten by chance
 MOST_ZEROS = 18  # at the end of a 64-bit integer
+ROUND_NUMBERS = tuple(m * 10**k for m in (1, 2, 5, 25) for k in range(MOST_ZEROS - 1))
+FEW_VALUES = 1_000  # that mostly say whether a number is worth a look at all values
 FINER_SHARE = 0.001  # of values beside the spikes that may be finer than what all others are rounded to
 
 
@@ -40,9 +42,7 @@ class ContinuousEncoder(ColumnEncoder):
     spikes: Floats  # encoded values that stand out, sorted, shape (n_spikes,)
     exact: ExactScale | None = None
     text_dates: TextDates | None = None
-    coarse: int | None = (
-        None  # decimals of what is no spike, where these have fewer: prices in hundreds up to a cap of 500,001
-    )
+    step: float | None = None  # what is no spike is a multiple of it, as weights in 25 grams; None: of the last decimal
 
     def transform(self, array: pa.Array) -> Floats:
         """Arrow array of the storage type, shape (n,) -> float64, NaN for null."""
@@ -73,11 +73,10 @@ class ContinuousEncoder(ColumnEncoder):
     def _rounded(self, values: Floats) -> Floats:
         """A copy at the source's precision, inside the protected range."""
         rounded = self._to_decimals(values)
-        if self.coarse is None:
+        if self.step is None:
             return rounded
-        is_spike = np.isin(rounded, self.spikes)
-        coarser = np.clip(np.round(rounded, self.coarse), self.low, self.high)
-        return np.where(is_spike, rounded, coarser)
+        stepped = self._to_decimals(np.rint(rounded / self.step) * self.step)
+        return np.where(np.isin(rounded, self.spikes), rounded, stepped)
 
     def _to_decimals(self, values: Floats) -> Floats:
         """A copy at the precision that every value of the source has, inside the protected range."""
@@ -98,7 +97,7 @@ class ContinuousEncoder(ColumnEncoder):
             "spikes": self.spikes.tolist(),
             "exact": self.exact.to_json() if self.exact else None,
             "text_dates": self.text_dates.to_json() if self.text_dates else None,
-            "coarse": self.coarse,
+            "step": self.step,
         }
 
     @classmethod
@@ -111,7 +110,7 @@ class ContinuousEncoder(ColumnEncoder):
             spikes=np.array(state["spikes"], dtype=np.float64),
             exact=ExactScale(**state["exact"]) if state["exact"] else None,
             text_dates=TextDates(**state["text_dates"]) if state["text_dates"] else None,
-            coarse=state.get("coarse"),  # models of earlier versions have none
+            step=state.get("step"),  # models of earlier versions have none
         )
 
 
@@ -182,7 +181,7 @@ class ContinuousFitter:
         decimals: int | None = 0
         low = high = 0.0
         spikes = np.empty(0)
-        coarse: int | None = None
+        step: float | None = None
         if n_values:
             encode: Callable[[Any], Floats] = lambda values: np.asarray(values, dtype=np.float64)  # noqa: E731
             if self._exact:
@@ -196,12 +195,17 @@ class ContinuousFitter:
             values = encode(sample)
             spikes = find_spikes(values, sum(map(len, self._sample_valid)), self._min_rows)
             spikes = spikes[(spikes >= low) & (spikes <= high)]
-            if len(spikes) and decimals is not None and not pa.types.is_temporal(self._line):
-                coarse = _coarse(values[~np.isin(values, spikes)], decimals, high - low)
+            if decimals is not None and not pa.types.is_temporal(self._line):
+                step = _step(values[~np.isin(values, spikes)], decimals, high - low)
+            if step is not None:  # ends that no row need carry move inwards
+                inner = round_to(np.array([np.ceil(low / step), np.floor(high / step)]) * step, decimals)
+                low, high = (
+                    float(e) if v != e and v not in spikes else v for v, e in zip((low, high), inner, strict=True)
+                )
         return ContinuousEncoder(
             name=self._column.name, kind=kind_of(self._column), storage=self._column.storage,
             null_share=self._n_nulls / self._n_rows if self._n_rows else 0.0, n_rows=self._n_rows, decimals=decimals,
-            low=low, high=high, spikes=spikes, exact=exact, text_dates=self._text_dates, coarse=coarse,
+            low=low, high=high, spikes=spikes, exact=exact, text_dates=self._text_dates, step=step,
         )  # fmt: skip
 
     def _read(self, array: pa.Array) -> tuple[NDArray[Any], Mask]:
@@ -273,19 +277,26 @@ class ContinuousFitter:
         return low, high
 
 
-def _coarse(values: Floats, decimals: int, spread: float) -> int | None:
-    """The fewest decimals that all but a negligible share of values have, if fewer than `decimals`.
+def _step(values: Floats, decimals: int, spread: float) -> float | None:
+    """The largest number that all but a negligible share of values are multiples of; None where it is the last decimal.
 
-    `spread`: between the largest and the smallest value, which a step must not exceed.
+    Looked for among their greatest common divisor and round numbers (1, 2, 5 and 25 times a power of ten), which a few odd
+    values do not hide. `spread`: between the largest and the smallest value, which a step must not exceed.
     """
-    found: int | None = None
-    if len(values) < ROWS_TO_TRUST_A_STEP:
-        return found
-    for fewer in range(decimals - 1, -MOST_ZEROS - 1, -1):
-        if 10.0**-fewer > spread or (np.round(values, fewer) != values).mean() > FINER_SHARE:
-            break
-        found = fewer
-    return found
+    unit: float = 10.0**-decimals
+    if len(values) < ROWS_TO_TRUST_A_STEP or not np.abs(values).max() < 2.0**52 * unit:
+        return None
+    units = np.rint(values / unit).astype(np.int64)
+    few = units[:: -(-len(units) // FEW_VALUES)]
+    for step in sorted({int(np.gcd.reduce(units)), *ROUND_NUMBERS}, reverse=True):
+        if step > 1 and step * unit <= spread and _finer(few, step) <= 0.01 and _finer(units, step) <= FINER_SHARE:
+            return float(step * unit)
+    return None
+
+
+def _finer(units: NDArray[np.int64], step: int) -> float:
+    """The share that are no multiples."""
+    return float((units % step != 0).mean())
 
 
 def _is_text(storage: pa.DataType) -> bool:

@@ -31,7 +31,8 @@ def find_spikes(values: Floats, n_rows: int, min_rows: int) -> Floats:
     expected = np.zeros(len(at))
     for first, last in ((at - NEIGHBOURS, at - 1), (at + 1, at + NEIGHBOURS)):
         left, right = np.maximum(first, 0), np.minimum(last, len(distinct) - 1)
-        reach = np.abs(halves[at] - halves[np.where(first < at, left, right)]) / spacing
+        with np.errstate(over="ignore"):  # endlessly far away among the smallest floats: then nothing is expected
+            reach = np.abs(halves[at] - halves[np.where(first < at, left, right)]) / spacing
         size = np.maximum(right - left + 1, 0)
         n_plain = _between(~candidate, left, right)
         plain = _between(np.where(candidate, 0, counts), left, right) / np.maximum(n_plain, 1)

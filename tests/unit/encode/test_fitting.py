@@ -114,6 +114,19 @@ def test_what_is_no_spike_keeps_the_round_numbers_that_all_others_are(storage: p
     assert (again.inverse_transform(np.array([123_456.0])).cast(pa.int64()).to_numpy() == [123_500]).all()
 
 
+@pytest.mark.parametrize(("step", "decimals"), [(25, 0), (12, 0), (5, 2), (25, 1)])
+def test_values_are_multiples_of_what_all_others_are(step: int, decimals: int) -> None:
+    """Body mass in 25 grams, prices in five cents."""
+    rng = np.random.default_rng(0)
+    values = np.round(rng.integers(3_000, 6_000, 500) * step / 10**decimals, decimals)
+    encoder = fit_continuous(pa.array(values))
+    made = encoder.inverse_transform(rng.uniform(values.min(), values.max(), 500)).to_numpy() * 10**decimals
+    assert np.abs(made - np.rint(made)).max() < 1e-6
+    assert (np.rint(made) % step == 0).all()
+    inside = values[(values >= encoder.low) & (values <= encoder.high)]
+    assert encoder.inverse_transform(encoder.transform(pa.array(inside))).to_pylist() == inside.tolist()
+
+
 def test_a_few_finer_values_keep_their_precision_where_they_are_more_than_a_few() -> None:
     rng = np.random.default_rng(0)
     prices = rng.integers(100, 5_000, 5_000) * 100
