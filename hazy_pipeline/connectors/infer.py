@@ -9,6 +9,20 @@ _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,%d})?)?"
 _WHOLE = r"(0|[1-9][0-9]*)"
 _FRACTION = rf"{_WHOLE}?\.[0-9]+"
+_NO_VALUE = (
+    "?",
+    "-",
+    "--",
+    ".",
+    "None",
+    "none",
+    "n/a",
+    "N.A.",
+    "#N/A",
+)  # among numbers or dates; in text, they are text
+_FEW_VALUES = (
+    20  # among so few, what stands for no value may as well be a category: the column stays text, with nothing lost
+)
 _GLANCE = 64  # a column that fails does so within its first values, most of the time
 
 # Narrowest first: of the types that all values fit, the first is taken. Leading zeros, plus signs and integers beyond
@@ -31,13 +45,14 @@ MOMENTS = tuple(t for t in TYPES if pa.types.is_date(t) or pa.types.is_timestamp
 class TypeInference:
     """Watches columns of text and knows the type of each once all rows were seen.
 
-    Values count without surrounding blanks; nulls, and texts that mean null, fit any type. A column without a single
-    value is text.
+    Values count without surrounding blanks; nulls, and texts that mean null, fit any type: those of `null_values`, and what
+    people write for no value among many numbers or dates, such as a question mark. A column without a single value is text.
     """
 
     def __init__(self, columns: Mapping[str, Collection[pa.DataType]], *, null_values: Sequence[str] = ()) -> None:
         self._open = {name: [t for t in TYPES if t in allowed] for name, allowed in columns.items()}
-        self._seen = dict.fromkeys(columns, False)
+        self._few: dict[str, set[str] | None] = {name: set() for name in columns}  # its values; None: they are many
+        self._marked = dict.fromkeys(columns, False)  # whether a text stands for no value among the few
         self._null_values = null_values
 
     @property
@@ -51,11 +66,23 @@ class TypeInference:
             if types:
                 values = plain(batch.column(name), self._null_values).drop_null()
                 if len(values):
-                    self._seen[name] = True
                     self._open[name] = [t for t in types if _fits(values[:_GLANCE], t) and _fits(values, t)]
+                self._count_few(name, values, batch.column(name))
+
+    def _count_few(self, name: str, values: pa.Array, column: pa.Array) -> None:
+        few = self._few[name]
+        if few is not None:
+            few.update(values.unique()[: _FEW_VALUES + 1].to_pylist())
+            self._marked[name] |= bool(pc.any(pc.is_in(pc.utf8_trim_whitespace(column), pa.array(_NO_VALUE))).as_py())
+            if len(few) > _FEW_VALUES:
+                self._few[name] = None
 
     def types(self) -> dict[str, pa.DataType]:
-        return {name: (types[0] if types and self._seen[name] else pa.string()) for name, types in self._open.items()}
+        return {name: pa.string() if self._is_text(name) else types[0] for name, types in self._open.items()}
+
+    def _is_text(self, name: str) -> bool:
+        few = self._few[name]
+        return not self._open[name] or (few is not None and (not few or self._marked[name]))
 
 
 def _fits(values: pa.Array, storage: pa.DataType) -> bool:
@@ -69,9 +96,9 @@ def _fits(values: pa.Array, storage: pa.DataType) -> bool:
 
 
 def plain(column: pa.Array, null_values: Sequence[str]) -> pa.Array:
-    """Text without surrounding blanks, null where nothing or a text that means null is left."""
+    """Text without surrounding blanks, null where nothing or a text that means null among numbers is left."""
     trimmed = pc.utf8_trim_whitespace(column)
-    absent = pc.is_in(trimmed, pa.array(["", *null_values], trimmed.type), skip_nulls=True)
+    absent = pc.is_in(trimmed, pa.array(["", *null_values, *_NO_VALUE], trimmed.type), skip_nulls=True)
     return pc.if_else(absent, pa.scalar(None, trimmed.type), trimmed)
 
 

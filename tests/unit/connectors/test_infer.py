@@ -33,7 +33,13 @@ def inferred(*batches: list[str | None], null_values: tuple[str, ...] = ("NA",))
     (["1_000"], pa.string(), ["1_000"]),
     (["1,5"], pa.string(), ["1,5"]),
     (["e5", "."], pa.string(), ["e5", "."]),
-    (["?", "1"], pa.string(), ["?", "1"]),
+    (["?", "1"], pa.string(), ["?", "1"]),  # may be a category
+    (["?", *map(str, range(20))], pa.string(), ["?", *map(str, range(20))]),
+    (["?", *map(str, range(21)), " - "], pa.int64(), [None, *range(21), None]),  # no value, among many numbers
+    ([*(f"2024-01-{day:02}" for day in range(1, 32)), "None"], pa.date32(),
+     [*(date(2024, 1, day) for day in range(1, 32)), None]),
+    ([*map(str, range(30)), "few"], pa.string(), [*map(str, range(30)), "few"]),
+    (["?", "-"], pa.string(), ["?", "-"]),
     (["true", "False", "TRUE"], pa.bool_(), [True, False, True]),
     (["t", "f"], pa.string(), ["t", "f"]),
     (["0", "1"], pa.int64(), [0, 1]),
@@ -54,6 +60,13 @@ def inferred(*batches: list[str | None], null_values: tuple[str, ...] = ("NA",))
 ])  # fmt: skip
 def test_the_narrowest_type_that_fits(values: list[str | None], storage: pa.DataType, meant: list[object]) -> None:
     assert inferred(values) == (storage, meant)
+
+
+def test_what_stands_for_no_value_may_come_before_or_after_the_many() -> None:
+    numbers = [str(number) for number in range(30)]
+    assert inferred(["?", "1"], numbers) == (pa.int64(), [None, 1, *range(30)])
+    assert inferred(numbers, ["?", "1"]) == (pa.int64(), [*range(30), None, 1])
+    assert inferred(numbers[:10], ["?"], numbers[:10]) == (pa.string(), [*numbers[:10], "?", *numbers[:10]])
 
 
 def test_nanoseconds_are_kept() -> None:
