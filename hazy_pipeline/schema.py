@@ -18,7 +18,7 @@ class Kind(StrEnum):
     DATETIME = "datetime"
     DATE = "date"
     TIME = "time"
-    IDENTIFIER = "identifier"  # made anew, never learned value by value
+    IDENTIFIER = "identifier"  # made anew, never learned value by value; repeats as often as in the source
     TEXT = "text"  # free or personal text: replaced by policy, never learned value by value
     CONSTANT = "constant"
 

@@ -14,7 +14,7 @@ def fit_choice(run: Run, choice: Json, folder: UPath, *, checkpoints: Path, mlfl
     from hazy_pipeline.train.fit import fit_and_save
     from hazy_pipeline.tune.search import seed_of
 
-    config = run.config
+    config, profiled = run.config, run.outputs("profile")
     child = run.child_run(mlflow_run, tags={"hazy.candidate": choice["candidate"]})
 
     def on_epoch(epoch: int, loss: float) -> None:
@@ -25,7 +25,7 @@ def fit_choice(run: Run, choice: Json, folder: UPath, *, checkpoints: Path, mlfl
             choice["candidate"], choice["hyperparameters"], run.split("train").schema, run.split("train"),
             run.split("validation"), into=model, checkpoints=checkpoints, seconds=config.training.seconds,
             random_state=seed_of(config.seed, "train"), min_rows=config.privacy.min_rows, text=config.privacy.text,
-            target=config.target,
+            target=config.target, train_share=profiled["parts"]["train"] / profiled["rows"],
             on_epoch=on_epoch,
         ))  # fmt: skip
     run.tracking.log(child, params=choice["hyperparameters"], metrics={"seconds": seconds})

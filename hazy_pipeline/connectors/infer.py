@@ -9,20 +9,9 @@ _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,%d})?)?"
 _WHOLE = r"(0|[1-9][0-9]*)"
 _FRACTION = rf"{_WHOLE}?\.[0-9]+"
-_NO_VALUE = (
-    "?",
-    "-",
-    "--",
-    ".",
-    "None",
-    "none",
-    "n/a",
-    "N.A.",
-    "#N/A",
-)  # among numbers or dates; in text, they are text
-_FEW_VALUES = (
-    20  # among so few, what stands for no value may as well be a category: the column stays text, with nothing lost
-)
+# Among many numbers or dates; in text it is text, and among few values it may be a category, which a column of text keeps.
+_NO_VALUE = ("?", "-", "--", ".", "None", "none", "n/a", "N.A.", "#N/A")
+_FEW_VALUES = 20
 _GLANCE = 64  # a column that fails does so within its first values, most of the time
 
 # Narrowest first: of the types that all values fit, the first is taken. Leading zeros, plus signs and integers beyond

@@ -1,4 +1,7 @@
-"""Identifiers made anew: running numbers, UUIDs, or running numbers written in the pattern of the source's texts."""
+"""Identifiers made anew: running numbers, UUIDs, or running numbers written in the pattern of the source's texts.
+
+Unique where the source's are, and repeated as often where they repeat (see `encode.repeats`).
+"""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -8,10 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hazy_pipeline.encode.arrays import Integers, Mask, is_exact, with_nulls
+from hazy_pipeline.encode.arrays import Integers, Mask, is_exact, with_nulls, without_nan
 from hazy_pipeline.encode.categorical import ValueCounter
 from hazy_pipeline.encode.column import GeneratedEncoder, common_from_json, kind_of
+from hazy_pipeline.encode.distinct import DistinctSample, unthinned
+from hazy_pipeline.encode.repeats import REPEATED_SHARE, RowsPerValue, part_of
 from hazy_pipeline.errors import DataError
+from hazy_pipeline.profile.hashing import mix, seed_of
 from hazy_pipeline.schema import Column
 
 _UUID = r"^[0-9A-Fa-f]{8}-?[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{4}-?[0-9A-Fa-f]{12}$"
@@ -23,8 +29,10 @@ _NUMBER = "#"
 
 @dataclass(frozen=True)
 class IdentifierEncoder(GeneratedEncoder):
-    """Unique over all rows of a sample, since every value carries the row's running number (a UUID: 122 random bits).
+    """Every value carries a running number (a UUID: 122 random bits): the row's, or, where values repeat, its own.
 
+    `repeats` is None for what is unique over all rows of a sample. Otherwise the rows of a value are shuffled among those
+    of their block, and values have as many as in the source; only a sample's last value may be cut short.
     `pattern` holds one token per character: "9", "A" or "a" for a digit, an upper- or a lower-case letter that
     varies, "=x" for the fixed character x, and "#" for a number of any length. No value of the source is kept.
     """
@@ -35,25 +43,45 @@ class IdentifierEncoder(GeneratedEncoder):
     pattern: tuple[str, ...] = ()
     dashes: bool = True
     upper: bool = False
+    repeats: RowsPerValue | None = None
 
     def generate(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.Array:
+        if self.repeats is not None:
+            return self._repeated(self.repeats, n_rows, start, rng)
         numbers = np.arange(start + 1, start + n_rows + 1, dtype=np.int64)
-        if self.style == "uuid":
-            values = random_uuids(n_rows, rng, dashes=self.dashes, upper=self.upper).cast(self.arrow_type)
-        elif self.style == "pattern":
-            values = in_pattern(numbers, self.pattern).cast(self.arrow_type)
-        else:
-            values = running_values(numbers, self.arrow_type, self.name)
-        return with_nulls(values, self.null_share, rng)
+        octets = rng.integers(0, 256, (n_rows, 16), dtype=np.uint8) if self.style == "uuid" else None
+        return with_nulls(self._written(numbers, octets), self.null_share, rng)
+
+    def _repeated(self, repeats: RowsPerValue, n_rows: int, start: int, rng: np.random.Generator) -> pa.Array:
+        """Which values the rows have follows from the sample's seed; only their order is the block's own."""
+        seed = _seed_of_sample(rng, self.name)
+        first, last = (part_of(row, 1 - self.null_share, seed) for row in (start, start + n_rows))
+        numbers, rows = repeats.lay_out(first, last, seed)
+        places = np.full(n_rows, -1, dtype=np.int64)
+        places[: last - first] = np.repeat(np.arange(len(numbers)), rows)
+        rng.shuffle(places)
+        octets = _octets_of(numbers, seed) if self.style == "uuid" else None
+        nulls = None if last - first == n_rows else places < 0
+        return self._written(numbers, octets).take(pa.array(places, mask=nulls))
+
+    def _written(self, numbers: Integers, octets: NDArray[np.uint8] | None) -> pa.Array:
+        """Each number in the column's style and storage type; `octets`: 16 for each UUID."""
+        if octets is not None:
+            return as_uuids(octets, dashes=self.dashes, upper=self.upper).cast(self.arrow_type)
+        if self.style == "pattern":
+            return in_pattern(numbers, self.pattern).cast(self.arrow_type)
+        return running_values(numbers, self.arrow_type, self.name)
 
     def to_json(self) -> dict[str, Any]:
         return {**self._common_json(), "style": self.style, "pattern": list(self.pattern), "dashes": self.dashes,
-                "upper": self.upper}  # fmt: skip
+                "upper": self.upper, "repeats": self.repeats and self.repeats.to_json()}  # fmt: skip
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> "IdentifierEncoder":
+        repeats = state.get("repeats")  # models of version 0.1.0 have none: unique
         return cls(**common_from_json(state), style=state["style"], pattern=tuple(state["pattern"]),
-                   dashes=state["dashes"], upper=state["upper"])  # fmt: skip
+                   dashes=state["dashes"], upper=state["upper"],
+                   repeats=repeats and RowsPerValue.from_json(repeats))  # fmt: skip
 
 
 def running_values(numbers: Integers, storage: pa.DataType, name: str) -> pa.Array:
@@ -81,14 +109,27 @@ def running_values(numbers: Integers, storage: pa.DataType, name: str) -> pa.Arr
         return pa.array(numbers).cast(storage)
     except pa.ArrowInvalid:
         raise DataError(
-            f"column {name!r}: {storage} is too short for identifiers up to {numbers[-1]}; draw fewer rows or widen "
+            f"column {name!r}: {storage} is too short for identifiers up to {numbers.max()}; draw fewer rows or widen "
             "the column in the source"
         ) from None
 
 
-def random_uuids(n: int, rng: np.random.Generator, *, dashes: bool, upper: bool) -> pa.Array:
-    """Version 4 UUIDs as text (RFC 9562, section 5.4)."""
-    octets = rng.integers(0, 256, (n, 16), dtype=np.uint8)
+def _seed_of_sample(rng: np.random.Generator, name: str) -> int:
+    """64 bits for the column of that name, the same in every block of a sample: blocks differ in their spawn key only."""
+    sequence: Any = rng.bit_generator.seed_seq
+    return int(seed_of(f"{sequence.entropy} {name}"))
+
+
+def _octets_of(numbers: Integers, seed: int) -> NDArray[np.uint8]:
+    """Pseudo-random octets, shape (n, 16): a value that goes on in another block gets the same ones there."""
+    low = mix(numbers.astype(np.uint64) ^ np.uint64(seed))
+    high = mix(low ^ mix(numbers.astype(np.uint64)))
+    return np.stack([low, high], axis=1).astype("<u8").view(np.uint8)
+
+
+def as_uuids(octets: NDArray[np.uint8], *, dashes: bool, upper: bool) -> pa.Array:
+    """Version 4 UUIDs as text (RFC 9562, section 5.4) from random octets, shape (n, 16), which are changed."""
+    n = len(octets)
     octets[:, 6] = octets[:, 6] & 0x0F | 0x40
     octets[:, 8] = octets[:, 8] & 0x3F | 0x80
     digits = np.frombuffer(b"0123456789ABCDEF" if upper else b"0123456789abcdef", dtype=np.uint8)
@@ -130,10 +171,15 @@ def _fixed_width(text: NDArray[np.uint8]) -> pa.Array:
 
 
 class IdentifierFitter:
-    """Learns the style: whether texts are UUIDs, and otherwise the classes of their characters."""
+    """Learns the style: whether texts are UUIDs, and otherwise the classes of their characters; and rows per value.
 
-    def __init__(self, table: str, column: Column, min_rows: int) -> None:
-        self._column, self._min_rows = column, min_rows
+    `unique`: values are a key and stay unique whatever was seen. `train_share`: see `TableEncoder.fit`.
+    """
+
+    def __init__(self, table: str, column: Column, min_rows: int, *, unique: bool = False,
+                 train_share: float = 1.0) -> None:  # fmt: skip
+        self._column, self._min_rows, self._train_share = column, min_rows, train_share
+        self._distinct = None if unique else DistinctSample()
         self._n_rows = self._n_nulls = 0
         self._uuids = True
         self._first_texts: tuple[str, str] | None = None  # smallest and greatest
@@ -141,8 +187,11 @@ class IdentifierFitter:
         self._masks: ValueCounter | None = None
 
     def update(self, array: pa.Array, sampled: Mask) -> None:
+        array = without_nan(array)
         self._n_rows += len(array)
         self._n_nulls += array.null_count
+        if self._distinct is not None:
+            self._distinct.update(array, sampled)
         array = array.drop_null()
         if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)) or not len(array):
             return
@@ -159,7 +208,8 @@ class IdentifierFitter:
         self._masks.update(_masked(array))
 
     def thin_out(self, kept: Mask) -> None:
-        """Nothing is sampled."""
+        if self._distinct is not None:
+            self._distinct.thin_out(kept)
 
     def finish(self) -> IdentifierEncoder:
         style: Literal["number", "uuid", "pattern"] = "number"
@@ -172,8 +222,16 @@ class IdentifierFitter:
         return IdentifierEncoder(
             name=self._column.name, kind=kind_of(self._column), storage=self._column.storage,
             null_share=self._n_nulls / self._n_rows if self._n_rows else 0.0, n_rows=self._n_rows,
-            style=style, pattern=pattern, dashes=self._dashes, upper=self._upper,
+            style=style, pattern=pattern, dashes=self._dashes, upper=self._upper, repeats=self._repeats(),
         )  # fmt: skip
+
+    def _repeats(self) -> RowsPerValue | None:
+        """None where no more rows repeat a value than records that were loaded twice would."""
+        if self._distinct is None or self._n_rows == self._n_nulls:
+            return None
+        rows, values = unthinned(*self._distinct.result(), self._train_share)
+        found = RowsPerValue.of(rows, values, self._min_rows)
+        return found if found.repeated_share > REPEATED_SHARE else None
 
     def _pattern(self) -> tuple[str, ...]:
         """The most frequent mask, letters that all values begin with fixed; a known prefix before a bare number."""

@@ -58,14 +58,15 @@ class TableEncoder:
 
     @classmethod
     def fit(cls, table: TableSchema, batches: Callable[[], Iterable[pa.RecordBatch]], *, min_rows: int, text: str,
-            random_state: int) -> Self:  # fmt: skip
+            random_state: int, train_share: float = 1.0) -> Self:  # fmt: skip
         """Learn every column in one pass and constant memory.
 
         `table`: profiled. `min_rows`: no value or extreme of fewer rows is stored. `text`: the policy of
-        `encode.text`. The result does not depend on how the rows are cut into batches. Raises DataError for a table
+        `encode.text`. `train_share`: the share of the source's rows that the batches hold, drawn row by row; values of
+        identifiers have that much more rows in the source. The result does not depend on how the rows are cut into batches. Raises DataError for a table
         without rows, for infinities, and for values that do not fit the column's kind or type.
         """
-        fitters = [_fitter(table.name, column, min_rows, text) for column in table.columns]
+        fitters = [_fitter(table, column, min_rows, text, train_share) for column in table.columns]
         n_continuous = sum(kind_of(column).is_continuous for column in table.columns)
         sample = RowSample(min(SAMPLE_ROWS, SAMPLE_CELLS // max(n_continuous, 1)), random_state)
         n_rows = 0
@@ -137,17 +138,19 @@ def without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.record_batch(arrays, schema=pa.schema([field.with_type(array.type) for field, array in fields]))
 
 
-def _fitter(table: str, column: Column, min_rows: int, text: str) -> ColumnFitter:
+def _fitter(table: TableSchema, column: Column, min_rows: int, text: str, train_share: float) -> ColumnFitter:
     kind = kind_of(column)
     if kind.is_continuous:
-        return ContinuousFitter(table, column, min_rows)
+        return ContinuousFitter(table.name, column, min_rows)
     if kind.is_discrete:
-        return DiscreteFitter(table, column, min_rows)
+        return DiscreteFitter(table.name, column, min_rows)
     if kind is Kind.IDENTIFIER:
-        return IdentifierFitter(table, column, min_rows)
+        # Also part of a key: rows of one value are drawn independently, so that the other parts would repeat with it.
+        unique = column.name in table.primary_key
+        return IdentifierFitter(table.name, column, min_rows, unique=unique, train_share=train_share)
     if kind is Kind.TEXT:
-        return TextFitter(table, column, min_rows, text)
-    return ConstantFitter(table, column, min_rows)
+        return TextFitter(table.name, column, min_rows, text)
+    return ConstantFitter(table.name, column, min_rows)
 
 
 def _update(table: str, batch: pa.RecordBatch, sampled: Mask, column: Column, fitter: ColumnFitter) -> None:

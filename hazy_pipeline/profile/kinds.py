@@ -61,7 +61,7 @@ def infer_kind(facts: ColumnFacts, table: TableSchema) -> Verdict:
             return Verdict(
                 Kind.CATEGORICAL, f"refers to {referring.parent}, of which only {facts.distinct} rows are used"
             )
-        return Verdict(Kind.IDENTIFIER, f"refers to {referring.parent}")
+        return Verdict(Kind.IDENTIFIER, f"refers to {referring.parent}{_repeating(facts)}")
     if pa.types.is_boolean(kind):
         return Verdict(Kind.BOOLEAN, "true or false")
     verdict = _person(facts)
@@ -134,6 +134,12 @@ def is_whole(facts: ColumnFacts) -> bool:
     return numbers is not None and bool((np.trunc(numbers) == numbers).all())
 
 
+def _repeating(facts: ColumnFacts) -> str:
+    """What a person should know of an identifier that does not tell rows apart, in words that end a reason."""
+    mean = facts.n_valid / facts.distinct
+    return f", each in {mean:,.1f} rows on average" if mean >= 1.05 else ""
+
+
 def _named_identifier(facts: ColumnFacts) -> bool:
     words = words_of(facts.name)
     have = set(words)
@@ -145,7 +151,7 @@ def _named_identifier(facts: ColumnFacts) -> bool:
 def _identifying(facts: ColumnFacts) -> str | None:
     """Why a column of whole numbers or texts is an identifier, or None."""
     if _named_identifier(facts) and not _few_references(facts):
-        return "an identifier by its name, with many values"
+        return f"an identifier by its name, with many values{_repeating(facts)}"
     have = set(words_of(facts.name))
     if not facts.is_unique or not is_number(facts.values.type) or have & _TIME_WORDS or not len(facts.smallest):
         return None

@@ -23,7 +23,7 @@ OnEpoch = Callable[[int, float], None]  # (epoch from 0, validation loss: lower 
 
 
 class SampleBlock(Protocol):
-    """Draws rows `start` to `start + n_rows` of a sample from `rng` alone."""
+    """Draws rows `start` to `start + n_rows` of a sample from `rng` alone, whose seed sequence's entropy is the sample's."""
 
     def __call__(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch: ...
 
@@ -58,6 +58,7 @@ class Synthesizer(ABC):
         self.min_rows = min_rows
         self.text = text
         self.target = target
+        self.train_share = 1.0
         self.hyperparameters: Hyperparameters = hyperparameters
 
     @property
@@ -65,13 +66,16 @@ class Synthesizer(ABC):
         return self.schema.only_table
 
     def fit(self, train: Tables, *, validation: Tables, on_epoch: OnEpoch = ignore_epoch,
-            checkpoints: Path | None = None) -> Self:  # fmt: skip
+            checkpoints: Path | None = None, train_share: float = 1.0) -> Self:  # fmt: skip
         """Learn from `train`; `validation` may steer (early stopping, smoothing) but is never learned from.
 
         `on_epoch(epoch, loss)` is called after every epoch of a synthesizer that has epochs; it may raise to prune, or
         `StopFitting`. `checkpoints`: a folder in which a long training keeps its state, so that the same call made
-        again after a kill goes on from there. Raises DataError where nothing can be learned.
+        again after a kill goes on from there. `train_share`: the share of the source's rows that `train` holds, where the
+        others were set apart row by row; rows per value of an identifier are brought up to the source's. Raises DataError
+        where nothing can be learned.
         """
+        self.train_share = train_share
         self._fit(train, validation, on_epoch, checkpoints)
         return self
 

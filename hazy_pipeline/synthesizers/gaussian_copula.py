@@ -81,7 +81,7 @@ class GaussianCopula(Synthesizer):
         n_rows = train.n_rows(self.table.name)
         self.encoder_ = TableEncoder.fit(
             self.table, lambda: followed(train.batches(self.table.name, dictionaries=True), n_rows, "learning columns"), min_rows=self.min_rows, text=self.text,
-            random_state=self.random_state,
+            random_state=self.random_state, train_share=self.train_share,
         )  # fmt: skip
         self.families_, self.notes_ = {}, ()
         sample = self._sample_of(train)

@@ -13,11 +13,12 @@ from hazy_pipeline.tables import Tables
 
 def fit_and_save(candidate: str, hyperparameters: Hyperparameters, schema: DatasetSchema, train: Tables, validation: Tables,
                  *, into: Path, checkpoints: Path | None, seconds: float, random_state: int, min_rows: int, text: str, target: str | None,
-                 on_epoch: Callable[[int, float], None] = ignore_epoch) -> float:  # fmt: skip
+                 train_share: float = 1.0, on_epoch: Callable[[int, float], None] = ignore_epoch) -> float:  # fmt: skip
     """Fit the chosen configuration and save it into `into`; returns the seconds of the fit.
 
     `seconds`: a training by epochs ends after that long and keeps the best it has. `on_epoch` follows it.
-    `checkpoints` outlives a killed attempt, so that the next one goes on where it stopped.
+    `checkpoints` outlives a killed attempt, so that the next one goes on where it stopped. `train_share`: the share of the
+    source's rows that `train` holds.
     """
     synthesizer = synthesizer_class(candidate)(
         schema, random_state=random_state, min_rows=min_rows, text=text, target=target, **hyperparameters
@@ -29,7 +30,7 @@ def fit_and_save(candidate: str, hyperparameters: Hyperparameters, schema: Datas
         if time.perf_counter() - began > seconds:
             raise StopFitting
 
-    synthesizer.fit(train, validation=validation, on_epoch=follow, checkpoints=checkpoints)
+    synthesizer.fit(train, validation=validation, on_epoch=follow, checkpoints=checkpoints, train_share=train_share)
     taken = time.perf_counter() - began
     synthesizer.save(into)
     return taken

@@ -47,7 +47,7 @@ INTEGER_MARKER = 77_310_243
 each = pytest.mark.parametrize("name", list(SYNTHESIZERS))
 
 KINDS = {
-    "id": Kind.IDENTIFIER, "reference": Kind.IDENTIFIER, "comment": Kind.TEXT, "constant": Kind.CONSTANT,
+    "id": Kind.IDENTIFIER, "account": Kind.IDENTIFIER, "reference": Kind.IDENTIFIER, "comment": Kind.TEXT, "constant": Kind.CONSTANT,
     "nothing": Kind.CONSTANT,
 }  # fmt: skip
 
@@ -74,6 +74,8 @@ def source_rows(n_rows: int, seed: int) -> pa.Table:
     seconds = rng.integers(0, 86_400, n_rows)
     return pa.table({
         "id": pa.array(np.arange(1, n_rows + 1), pa.int64()),
+        "account": pa.array(np.where(np.arange(n_rows) < n_rows // 3, 5_000_000 + np.arange(n_rows) // 2,
+                                     6_000_000 + np.arange(n_rows) // 10), pa.int64()),
         "reference": pa.array(references, pa.string()),
         "age": pa.array(age, pa.int32(), mask=nulls(0.1)),
         "amount": pa.array(amount, pa.float64()),
@@ -207,6 +209,18 @@ def test_identifiers_are_unique_and_new(fitted: Fitted) -> None:
     repeated = set(rows["reference"].to_pylist()) & set(fitted.source["reference"].to_pylist())
     assert IDENTIFIER_MARKER not in repeated
     assert len(repeated) < 0.01 * N_ROWS, "no more than by chance: new ones follow the pattern, not the source's values"
+
+
+def test_identifiers_that_repeat_do_so_again_and_go_on_over_blocks(fitted: Fitted) -> None:
+    n_rows = BLOCK_ROWS + 24_576  # 90,112: a hundred times the source, nearly
+    accounts = sampled(fitted.synthesizer, n_rows, random_state=3)["account"]
+    assert accounts.null_count == 0
+    rows = np.sort(pc.value_counts(accounts.combine_chunks()).field(1).to_numpy())
+    assert (rows == 2).sum() == pytest.approx(n_rows / N_ROWS * 150, rel=0.02)
+    assert (rows == 10).sum() == pytest.approx(n_rows / N_ROWS * 60, rel=0.02)
+    assert not set(accounts.to_pylist()) & set(fitted.source["account"].to_pylist())
+    shard = sampled(fitted.synthesizer, n_rows, random_state=3, shard=(1, 2))["account"]
+    assert shard.to_pylist() == accounts.to_pylist()[BLOCK_ROWS:]
 
 
 def test_free_text_is_not_the_sources(fitted: Fitted) -> None:

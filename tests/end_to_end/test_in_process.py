@@ -190,10 +190,14 @@ def test_what_cannot_be_afforded_is_ruled_out_and_the_report_says_so(
 
 
 def test_the_registered_model_samples(csv: Path, configure: Callable[..., GeneratorConfig], home: Path) -> None:
-    run_pipeline(configure(), "run 1", Options())
+    shop(1500).assign(customer_id=np.arange(1500) % 300 + 7000).to_csv(csv, index=False)
+    run_pipeline(configure(candidates=["bayesian_network"]), "run 1", Options())
     mlflow.set_tracking_uri(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}")
     rows = mlflow.pyfunc.load_model("models:/orders@champion").predict(pd.DataFrame({"n_rows": [1000]}))
     assert len(rows) == 1000
+    assert rows["order_id"].is_unique
+    # Five rows each in the source, of which four are trained on.
+    assert rows["customer_id"].nunique() == pytest.approx(1000 / 5, rel=0.03)
 
 
 def test_a_database_as_source_and_destination(tmp_path: Path, configure: Callable[..., GeneratorConfig]) -> None:

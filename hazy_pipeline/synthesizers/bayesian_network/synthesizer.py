@@ -88,7 +88,7 @@ class BayesianNetwork(Synthesizer):
         table, settings = self.table.name, self.settings
         n_rows = train.n_rows(table)
         self.encoder_ = TableEncoder.fit(self.table, lambda: followed(train.batches(table, dictionaries=True), n_rows, "learning columns"), min_rows=self.min_rows,
-                                         text=self.text, random_state=self.random_state)  # fmt: skip
+                                         text=self.text, random_state=self.random_state, train_share=self.train_share)  # fmt: skip
         n_columns = max(len(self.encoder_.continuous) + len(self.encoder_.discrete), 1)
         sample_rows = min(SAMPLE_ROWS, max(SAMPLE_CELLS // n_columns, 2_000))
         sample = train.read(table, max_rows=sample_rows, random_state=self.random_state, dictionaries=True)

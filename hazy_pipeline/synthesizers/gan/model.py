@@ -55,7 +55,7 @@ class Gan(Synthesizer):
         chosen = {name: limit.first for name, limit in GanSpace.limits.items()} | self.hyperparameters
         name = self.table.name
         self.encoder_ = TableEncoder.fit(self.table, lambda: train.batches(name), min_rows=self.min_rows,
-                                         text=self.text, random_state=self.random_state)  # fmt: skip
+                                         text=self.text, random_state=self.random_state, train_share=self.train_share)  # fmt: skip
         rng = np.random.default_rng(self.random_state)
         rows = self._encoded(train, MAX_ROWS)
         self.transform_ = RowTransform.fit(self.encoder_, rows, n_modes=int(chosen["n_modes"]),
