@@ -4,8 +4,13 @@ A configuration's score is believed as far as configurations differ by more than
 it is fitted and sampled again (empirical Bayes: Efron and Morris 1975). The best so far is therefore fitted again with
 other seeds, as in the intensification of Hutter, Hoos and Leyton-Brown 2011; where its luck does not last, the next best
 takes its place and is fitted again.
+
+The configuration that was tried first, the default or an earlier winner, was chosen before these scores were seen. It
+stands unless another is ahead of it by more than their standard error (Breiman et al. 1984, section 3.4.3), and is fitted
+again as often as its rival for as long as the difference is not clear.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -17,6 +22,7 @@ ERROR_WEIGHT = 2  # of the scores' own standard errors beside what repetitions d
 CONFIRM_FROM = 4  # configurations on all rows from which on the best is fitted again
 CONFIRM_EVERY = 2  # ... once for so many
 MOST_FITS = 8  # of one configuration
+CLEAR_LEAD = 2.0  # standard errors beyond which the first configuration need not be fitted again
 
 Key = tuple[tuple[str, object], ...]
 
@@ -47,7 +53,7 @@ def passing(found: Sequence[TrialRecord]) -> list[TrialRecord]:
 def best_on(found: Sequence[TrialRecord], step: int) -> float:
     """The score on a rung of the configuration that is believed to be best there; at least one must have reached it."""
     fits = _by_configuration([record for record in found if step in record.rungs])
-    return _mean(fits[_most_believed(fits, step)], step)
+    return _mean(fits[_chosen(fits, step, _first(found))], step)
 
 
 def best_of(found: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -62,7 +68,7 @@ def best_of(found: Sequence[TrialRecord]) -> TrialRecord | None:
     counted = passing(scored) or scored
     step = max(record.step for record in counted)
     fits = _by_configuration([record for record in counted if record.step == step])
-    return _merged(fits[_most_believed(fits, step)], step)
+    return _merged(fits[_chosen(fits, step, _first(found))], step)
 
 
 def to_confirm(found: Sequence[TrialRecord], step: int) -> Hyperparameters | None:
@@ -71,8 +77,10 @@ def to_confirm(found: Sequence[TrialRecord], step: int) -> Hyperparameters | Non
     repeated = sum(len(records) - 1 for records in fits.values())
     if len(fits) < CONFIRM_FROM or (repeated + 1) * CONFIRM_EVERY > len(fits):
         return None
-    best = fits[_most_believed(fits, step)]
-    return best[0].hyperparameters if len(best) < MOST_FITS else None
+    first, best = _first(found), _most_believed(fits, step)
+    in_question = [best] if _lead(fits, step, best, first) > CLEAR_LEAD else [best, first]
+    least = min(in_question, key=lambda key: len(fits[key]))
+    return fits[least][0].hyperparameters if len(fits[least]) < MOST_FITS else None
 
 
 def _by_configuration(found: Sequence[TrialRecord]) -> dict[Key, list[TrialRecord]]:
@@ -84,6 +92,26 @@ def _by_configuration(found: Sequence[TrialRecord]) -> dict[Key, list[TrialRecor
 
 def _key(record: TrialRecord) -> Key:
     return tuple(sorted(record.hyperparameters.items()))
+
+
+def _first(found: Sequence[TrialRecord]) -> Key:
+    """The configuration that was tried first."""
+    return _key(min(found, key=lambda record: record.slot))
+
+
+def _chosen(fits: Mapping[Key, list[TrialRecord]], step: int, first: Key) -> Key:
+    """The most believed configuration if it is ahead of `first` by more than chance, else `first`."""
+    best = _most_believed(fits, step)
+    return best if _lead(fits, step, best, first) > 1.0 else first
+
+
+def _lead(fits: Mapping[Key, list[TrialRecord]], step: int, best: Key, first: Key) -> float:
+    """By how many standard errors `best` is ahead of `first`; beyond all bounds where that was not fitted."""
+    if first not in fits:
+        return math.inf
+    means = {key: _mean(records, step) for key, records in fits.items()}
+    error = math.sqrt(_noise(fits, means, step) * (1 / len(fits[best]) + 1 / len(fits[first])))
+    return (means[best] - means[first]) / max(error, 1e-12)
 
 
 def _most_believed(fits: Mapping[Key, list[TrialRecord]], step: int) -> Key:

@@ -91,6 +91,44 @@ def test_the_best_is_fitted_again_now_and_then_but_not_for_ever() -> None:
     assert to_confirm([*many, *fits(*[0.95] * MOST_FITS, of=99, slot=99)], 9) is None
 
 
+def test_what_was_tried_first_stands_until_another_is_ahead_by_more_than_chance() -> None:
+    first = fits(0.900, 0.904, 0.896, of=0)
+    assert best_of([*first, *fits(0.905, of=1, slot=9)]).hyperparameters == {"n": 0}
+    assert best_of([*first, *fits(0.930, of=1, slot=9)]).hyperparameters == {"n": 1}
+    steady = fits(*[0.908] * 4, of=1, slot=9)
+    assert best_of([*first, *steady]).hyperparameters == {"n": 1}
+    assert best_on([*first, *steady], 9) == pytest.approx(0.908)
+    other_rung = fits(0.95, of=5, slot=20, step=3)  # it may stand on one rung and not on another
+    assert best_of([*other_rung, *fits(0.90, 0.91, of=0), *fits(0.906, of=1, slot=9)]).hyperparameters == {"n": 0}
+    never_there = [*fits(0.5, of=7, slot=0, step=1), *fits(0.901, of=8, slot=1), *fits(0.902, of=9, slot=2)]
+    assert best_of(never_there).hyperparameters == {"n": 9}
+
+
+def test_what_was_tried_first_is_fitted_as_often_as_its_rival_while_the_difference_is_not_clear() -> None:
+    others = [record for i in range(1, 12) for record in fits(0.9, of=i, slot=i)]
+    close = [*fits(0.91, of=0), *others, *fits(0.913, 0.913, of=50, slot=50)]
+    assert to_confirm(close, 9) == {"n": 0}
+    assert to_confirm([*close, *fits(0.91, 0.91, of=0, slot=60)], 9) == {"n": 50}
+    assert to_confirm([*fits(0.85, of=0), *others, *fits(0.913, 0.913, of=50, slot=50)], 9) == {"n": 50}
+
+
+def test_a_default_that_is_good_is_rarely_given_up_for_one_that_is_worse() -> None:
+    """Of many configurations hardly one is better than the first, and a score's noise is as large as their spread."""
+    rng = np.random.default_rng(0)
+    worse = 0
+    for _ in range(50):
+        true = np.r_[0.008, 0.004 * rng.standard_normal(59)] + 0.9
+        found: list[TrialRecord] = []
+        new = 0
+        for slot in range(60):
+            again = to_confirm(found, 9)
+            of = new if again is None else int(again["n"])
+            new += again is None
+            found += fits(true[of] + 0.005 * rng.standard_normal(), of=of, slot=slot, error=0.005)
+        worse += true[int(best_of(found).hyperparameters["n"])] < true[0]
+    assert worse <= 12  # of 50; 30 % where the most believed one was taken
+
+
 def test_choosing_this_way_finds_better_configurations_than_the_highest_score() -> None:
     """Many configurations, true scores spread by 0.01, noise of 0.015: the same number of fits either way."""
     rng = np.random.default_rng(0)
