@@ -31,8 +31,9 @@ def recheck(run: Run) -> Json:
     `stands`: whether it is kept; `reason` in words; the winner with its score on the new data. One look, on the lowest
     rung, at its configuration. Where that would take more than a tenth of the search (a training by epochs), the champion's
     model is judged on the new rows first, and only if that is further behind them than it was is the configuration fitted
-    again. A family that can begin with the champion's weights does, see `serving`. Where the rows are too many or too few to compare its distance with earlier looks, the champion's model is
-    judged as well. Then looks at others, see `_others`.
+    again: for a few epochs from the champion's weights where its family can (`serving.trained_further`), and from random
+    ones if these do not confirm it. Where the rows are too many or too few to compare its distance with earlier looks, the
+    champion's model is judged as well. Then looks at others, see `_others`.
     """
     search, history = search_of(run), searches(run)
     latest = history.latest

@@ -76,12 +76,12 @@ def starts_warm(latest: Past, champion: Version | None) -> bool:
 
 def trained_further(run: Run, search: Search, history: History, champion: Version,
                     limit: float) -> tuple[Verdict | None, float]:  # fmt: skip
-    """The model that serves, trained further on the lowest rung; None where that cannot answer for its configuration. And
-    the seconds that it took.
+    """The model that serves, trained further on the lowest rung, where that confirms its configuration, else None: then a
+    fit from random weights must tell. And the seconds that it took.
 
     As close to the new rows as it was to its own: the choice stands, and its training begins with the champion's weights.
-    Further away: where the lowest rung is all rows, it is compared with earlier fits of the family; if it stands by that,
-    the training begins with random weights, for what moved this far is not learned again in a few epochs.
+    Further away, where the lowest rung is all rows, but no further than earlier fits of the family were: it stands, and the
+    training begins with random weights, for what moved this far is not learned again in a few epochs.
     """
     data, part, began = data_of(run, search), search.rungs[0], time.perf_counter()
     hyperparameters = json.loads(champion.tags["hyperparameters"])
@@ -118,4 +118,4 @@ def _verdict(run: Run, search: Search, history: History, champion: Version, limi
     if why_too_far(name, limit - score, error, [_gap_then(champion)]) is None:
         return replace(verdict, start_from=champion.number)
     gaps = history.gaps(name, rows)
-    return replace(verdict, why=why_too_far(name, limit - score, error, gaps)) if part == 1 and gaps else None
+    return verdict if part == 1 and gaps and why_too_far(name, limit - score, error, gaps) is None else None
