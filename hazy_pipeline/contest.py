@@ -164,7 +164,8 @@ def choose(run: Run, entries: list[Json]) -> Json:
         entries = [best_of_candidate(run, name) for name in search.spaces if records(search, name)]
         winner = next((entry for entry in entries if entry["candidate"] == again["winner"]), None)
         if winner is None:  # its model was judged, its configuration not fitted again
-            winner = absent(again["winner"], "the model that serves was judged on the new rows")
+            winner = absent(again["winner"], "the model that serves was judged on the new rows" if not again["rows"] else
+                            "the model that serves was trained further on the new rows, and judged")  # fmt: skip
             entries.append(winner | {"by_rung": {str(step_of(search.rungs[0])): again["score"]}})
             winner = entries[-1]
         winner |= {key: again[key] for key in ("hyperparameters", "score", "rows", "metrics")} | {"splits": 1}
@@ -184,12 +185,12 @@ def choose(run: Run, entries: list[Json]) -> Json:
     stands, latest = again is not None and again["stands"], searches(run).latest
     keep(run.history_folder, Past(
         run_id=run.run_id, question=question_of(run), bounds=_bounds(run), winner=winner["candidate"],
-        hyperparameters=winner["hyperparameters"], limit=limit, seconds=sum(r.seconds for r in found), trials=found,
-        searched=not stands, held_back=latest.held_back if stands and latest else (),
+        hyperparameters=winner["hyperparameters"], limit=limit, trials=found,
+        seconds=sum(r.seconds for r in found) + (again.get("seconds", 0.0) if again else 0.0), searched=not stands, held_back=latest.held_back if stands and latest else (),
     ))  # fmt: skip
     run.tracking.log_bytes(run.mlflow_run, "leaderboard.csv", as_csv(leaderboard))
     return {"winner": winner, "leaderboard": leaderboard, "reasons": reasons, "limit": limit,
-            "searched": not stands}  # fmt: skip
+            "searched": not stands, "start_from": again.get("start_from") if again and stands else None}  # fmt: skip
 
 
 def _reasons(run: Run, search: Search, leaderboard: list[Json], again: Json | None) -> list[str]:

@@ -62,12 +62,13 @@ def judge(run: Run, folder: UPath, *, rows: int, model: UPath, winner: Json, tra
             "clear_verdict": clearly}  # fmt: skip
 
 
-def model_card(run: Run, judged: Json, winner: Json, told: Sequence[str] = ()) -> str:
-    """What a person who browses models should know, in Markdown. `told`: what was held back before, in sentences."""
+def model_card(run: Run, judged: Json, winner: Json, trained: Json, told: Sequence[str] = ()) -> str:
+    """What a person who browses models should know, in Markdown. `trained`: what its training took; `told`: what was held
+    back before, in sentences."""
     lines = [
         f"**{run.config.name}**: {run.config.description or 'synthetic rows of one table'}",
         "",
-        f"Model: {winner['candidate']}. Use case: {run.config.use_case}. Trained on {run.outputs('profile')['parts']['train']:,} rows.",
+        f"Model: {winner['candidate']}. Use case: {run.config.use_case}. Trained on {run.outputs('profile')['parts']['train']:,} rows{_start(trained)}.",
         "",
         "| | synthetic | real data |",
         "| --- | --- | --- |",
@@ -155,10 +156,16 @@ def _facts(run: Run, trained: Json) -> dict[str, str]:
         "Rows": ", ".join(f"{name} {count:,}" for name, count in parts.items()),
         "Seed": str(run.config.seed),
         "Search bounds": _bounds(run),
-        "Training": f"{trained['seconds']} s",
+        "Training": f"{trained['seconds']} s{_start(trained)}",
         **facts(run),
         "Versions": ", ".join(f"{name} {number}" for name, number in manifest["libraries"].items()),
     }
+
+
+def _start(trained: Json) -> str:
+    """Where a training began, in words; nothing where that was with random weights, as usual."""
+    number = trained.get("started_from")
+    return "" if number is None else f", begun with the weights of version {number}"
 
 
 def _bounds(run: Run) -> str:

@@ -1,25 +1,22 @@
 """Does the earlier choice still stand on the new data? Asked first, and with a small part of what a search takes."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from hazy_pipeline.contest import data_of, limit_of, search_of, searches, worker_of
-from hazy_pipeline.evaluate import evaluate, privacy_gate
 from hazy_pipeline.profile.drift import drift
 from hazy_pipeline.profile.model import Profile
-from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, Version, model_folder, version_at
+from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, version_at
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, RunFolder
-from hazy_pipeline.search_spaces import Hyperparameters, in_words
-from hazy_pipeline.synthesizers.base import load_synthesizer
+from hazy_pipeline.search_spaces import in_words
+from hazy_pipeline.serving import Verdict, as_it_is, starts_warm, trained_further
 from hazy_pipeline.tune.history import History, Past, noise, why_overtaken, why_too_far
-from hazy_pipeline.tune.objective import objective, objective_error
 from hazy_pipeline.tune.race import standing, why_out
 from hazy_pipeline.tune.search import Search
-from hazy_pipeline.tune.trial import TrialRecord, evaluation_rows
+from hazy_pipeline.tune.trial import TrialRecord
 from hazy_pipeline.tune.worker import records
 
 MOST_REPAIRS = 3  # other configurations of the choice's family, where the privacy gate objects to its own
@@ -28,27 +25,15 @@ MOVED = 0.1  # Jensen-Shannon distance from which a column's move is worth telli
 MOST_MOVED = 3
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the choice reached on the new data, and why it does not stand; None where it does."""
-
-    score: float
-    error: float
-    rows: int  # that the scored model was fitted on
-    metrics: dict[str, float]
-    hyperparameters: Hyperparameters
-    why: str | None = None
-    instead_of: str | None = None  # why these are not the hyperparameters chosen before
-
-
 def recheck(run: Run) -> Json:
     """Is the earlier winner as close to real rows as it used to be, and has anyone overtaken it?
 
     `stands`: whether it is kept; `reason` in words; the winner with its score on the new data. One look, on the lowest
     rung, at its configuration. Where that would take more than a tenth of the search (a training by epochs), the champion's
     model is judged on the new rows first, and only if that is further behind them than it was is the configuration fitted
-    again. Where the rows are too many or too few to compare its distance with earlier looks, the champion's model is
-    judged as well. Then looks at others, see `_others`.
+    again: for a few epochs from the champion's weights where its family can (`serving.trained_further`), and from random
+    ones if these do not confirm it. Where the rows are too many or too few to compare its distance with earlier looks, the
+    champion's model is judged as well. Then looks at others, see `_others`.
     """
     search, history = search_of(run), searches(run)
     latest = history.latest
@@ -66,7 +51,7 @@ def recheck(run: Run) -> Json:
     return {"stands": found.why is None, "reason": found.why or _confirmed(latest.winner, found, late),
             "winner": latest.winner, "hyperparameters": found.hyperparameters,
             "score": found.score, "rows": found.rows, "metrics": found.metrics, "limit": limit, "before": latest.run_id,
-            "moved": _moved(run)}  # fmt: skip
+            "start_from": found.start_from, "seconds": looks.further, "moved": _moved(run)}  # fmt: skip
 
 
 class _Looks:
@@ -74,6 +59,7 @@ class _Looks:
 
     def __init__(self, run: Run, search: Search, seconds: float) -> None:
         self._run, self._search, self._left = run, search, seconds
+        self.further = 0.0  # seconds of the champion's further training and its judgement
         self._seen = {name: records(search, name) for name in search.spaces}  # of a life of this task that was killed
         self.own: TrialRecord | None = None  # the earlier winner's
 
@@ -87,6 +73,10 @@ class _Looks:
         self._left -= record.seconds if record is not None else 0.0
         return record
 
+    def spend(self, seconds: float) -> None:
+        self._left -= seconds
+        self.further += seconds
+
     def at_winner(self, latest: Past) -> TrialRecord:
         record = self.at(latest.winner)
         assert record is not None, "a search allows one trial"
@@ -96,11 +86,13 @@ class _Looks:
     def own_score(self, history: History, limit: float, rows: int, found: Verdict) -> float:
         """The choice's score on the lowest rung: of its look, else as far behind real rows as in its last one."""
         gap = history.own_gap(rows)
-        return found.score if self.own is not None or gap is None else limit - gap
+        return found.score if found.as_others or gap is None else limit - gap
 
 
 def _confirmed(winner: str, found: Verdict, late: list[str]) -> str:
     told = f"{in_words(winner)}, chosen before, was validated again on the new data"
+    if found.start_from is not None:
+        told += f", and its training goes on from version {found.start_from}"
     if found.instead_of:
         told += f", in another configuration, for the privacy gate objects to the earlier one ({found.instead_of})"
     return told + (f" ({' and '.join(late)} will be looked at in a later run)" if late else "")
@@ -115,10 +107,16 @@ def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Lo
         and champion.tags.get("schema") == run.outputs("extract")["schema"]
     )
     dear = history.look_seconds(latest.winner) > history.allowance()
+    start = champion if serves and starts_warm(latest, champion) else None
     if champion is not None and serves and (dear or not gaps):
-        served = _champion(run, search, champion, limit)
+        served = replace(as_it_is(run, search, champion, limit), start_from=start.number if start is not None else None)
         if (dear and served.why is None) or (served.why is not None and not gaps):
             return served
+    if start is not None:
+        found, seconds = trained_further(run, search, history, start, limit)
+        looks.spend(seconds)
+        if found is not None:
+            return found
     own = looks.at_winner(latest)
     instead = _passing(own, latest, looks, history.look_seconds(latest.winner))
     trouble = own.error or "; ".join(own.objections) or None
@@ -143,23 +141,6 @@ def _passing(own: TrialRecord, latest: Past, looks: "_Looks", seconds: float) ->
             break
         tries.append(record)
     return tries[-1] if tries[-1].score is not None and not tries[-1].objections else None
-
-
-def _champion(run: Run, search: Search, champion: Version, limit: float) -> Verdict:
-    """The model that serves, on the new data: is it as close to real rows as when it was trained?"""
-    data, part, table = data_of(run, search), search.rungs[0], search.schema.only_table
-    rows = data.rows(part)
-    with model_folder(run.tracking, str(champion.number)) as (_, folder):
-        synthetic = load_synthesizer(folder).sample(rows.num_rows, random_state=search.seed)[table.name]
-    found = evaluate(synthetic, rows, data.reference(), table, target=search.target, random_state=search.seed,
-                     max_rows=evaluation_rows(rows.num_rows))  # fmt: skip
-    score, error = objective(found, search.use_case), objective_error(found, search.use_case)
-    then = json.loads(champion.tags["scores"])
-    objections = "; ".join(privacy_gate(found))
-    why = (f"{in_words(champion.algorithm)} could not be validated: {objections}" if objections else
-           why_too_far(champion.algorithm, limit - score, error, [then["limit"] - then["score"]]))  # fmt: skip
-    metrics = {metric.name: metric.value for metric in found.metrics}
-    return Verdict(score, error, 0, metrics, json.loads(champion.tags["hyperparameters"]), why)
 
 
 def _others(search: Search, history: History, latest: Past, looks: _Looks, late: list[str]) -> Iterator[TrialRecord]:

@@ -207,14 +207,15 @@ def train(run: Run) -> Json:
     """Fit the winner's configuration on all training rows and save the model."""
     run = pinned(run)
     config = run.config
-    winner = run.outputs("select")["winner"]
-    inputs = {"winner": winner, "profile": run.upstream("profile"), "seed": config.seed,
+    chosen = run.outputs("select")
+    winner, start_from = chosen["winner"], chosen.get("start_from")
+    inputs = {"winner": winner, "start_from": start_from, "profile": run.upstream("profile"), "seed": config.seed,
               "training": config.training.model_dump()}  # fmt: skip
 
     def make(folder: UPath) -> Json:
         from hazy_pipeline.training import fit_choice
 
-        return fit_choice(run, winner, folder, checkpoints=run.checkpoints, mlflow_run="train")
+        return fit_choice(run, winner, folder, checkpoints=run.checkpoints, mlflow_run="train", start_from=start_from)
 
     outputs = run.folder.step("train").once(inputs, make)
     remove(UPath(run.checkpoints))
@@ -269,11 +270,12 @@ def register(run: Run) -> Json:
     """Put the model on the registry's shelf, once per run."""
     from hazy_pipeline.judge import at_the_gate, model_card
     from hazy_pipeline.registry.models import register as register_model
+    from hazy_pipeline.registry.models import start_tags
 
     run = pinned(run)
     final = run.outputs("fall_back", "outcome")
     judged, winner = final["judged"], final["winner"]
-    extracted = run.outputs("extract")
+    extracted, trained = run.outputs("extract"), run.outputs(*final["model"][:-1])
     tags = {
         "algorithm": winner["candidate"],
         "watermark": extracted["watermark"],
@@ -283,6 +285,7 @@ def register(run: Run) -> Json:
         "hyperparameters": json.dumps(winner["hyperparameters"]),
         **({"held_back": " ".join(final["told"])} if final["told"] else {}),
         **({AT_THE_GATE: "yes"} if at_the_gate(judged, run.config.promotion) else {}),
+        **start_tags(run.tracking, trained.get("started_from")),
     }
     with local_folder(run.folder.path.joinpath(*final["model"])) as model:
         version = register_model(
@@ -291,7 +294,7 @@ def register(run: Run) -> Json:
             model,
             pipeline_run=run.run_id,
             tags=tags,
-            card=model_card(run, judged, winner, final["told"]),
+            card=model_card(run, judged, winner, trained, final["told"]),
         )
     run.folder.step("register").record({"version": version.number})
     return {"version": version.number, "algorithm": version.algorithm,

@@ -9,7 +9,7 @@ import numpy as np
 from hazy_pipeline.config import GeneratorConfig
 from hazy_pipeline.estimate.estimator import Estimator, within
 from hazy_pipeline.estimate.model import Cost
-from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace
+from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace, further
 from hazy_pipeline.tune.budget import allowance
 from hazy_pipeline.tune.rungs import EVALUATION_ROWS, epochs_of, rungs_of, splits_of
 
@@ -166,13 +166,16 @@ def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mappin
     trainings = [min(each.training.seconds, config.training.seconds) if "epochs" in spaces[each.candidate].limits
                  else each.training.seconds for each in usable]  # fmt: skip
     ends = min(trainings), max(trainings)
+    # one by epochs goes on from the model that serves, unless the new rows are too different from its own
+    further_on = [estimator.predict(each.candidate, further(spaces[each.candidate].first()), n_train).seconds
+                  for each in usable if "epochs" in spaces[each.candidate].limits]  # fmt: skip
     return Forecast(
         generator=config.name, n_rows=n_rows, n_train=n_train, n_sample=n_sample, n_columns=estimator.shape.n_columns,
         cores=estimator.machine.cores, memory=allowed, has_gpu=estimator.machine.gpu, busy=_busy(estimator),
         candidates=tuple(found), evaluation=estimator.evaluation(n_sample, n_reference), judgement=judged.times(JUDGED),
         search_bound=config.tuning.seconds, search_wanted=wanted, trials=config.tuning.trials, corrected=corrected,
         first_run=(search + ends[0] + judged.seconds * JUDGED, search + ends[1] + judged.seconds * JUDGED),
-        later_run=(later + ends[0] + judged.seconds * JUDGED_LATER, later + ends[1] + judged.seconds * JUDGED_LATER),
+        later_run=(later + min(trainings + further_on) + judged.seconds * JUDGED_LATER, later + ends[1] + judged.seconds * JUDGED_LATER),
     )  # fmt: skip
 
 

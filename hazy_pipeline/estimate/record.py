@@ -159,7 +159,8 @@ def _search(run: Run, candidate: str, kept: Estimate) -> Paid | None:
 
 def _training(run: Run, winner: Mapping[str, Any], trained: Mapping[str, Any], kept: Estimate) -> Paid:
     n_train = run.outputs("profile")["parts"]["train"]
-    cost = kept.estimator.predict(winner["candidate"], winner["hyperparameters"], n_train)
+    hyperparameters = trained.get("hyperparameters", winner["hyperparameters"])  # of fewer epochs after a warm start
+    cost = kept.estimator.predict(winner["candidate"], hyperparameters, n_train)
     seconds = cost.seconds
     if "epochs" in winner["hyperparameters"]:
         seconds = min(seconds, run.config.training.seconds)
@@ -214,7 +215,7 @@ def _observed(run: Run) -> list[Observation]:
 
     trained, chosen = run.folder.step("train").outputs(), run.folder.step("select").outputs()
     final = run.folder.step("fall_back", "outcome").outputs() or {"tries": []}
-    first = [{**trained, "hyperparameters": chosen["winner"]["hyperparameters"]}] if trained and chosen else []
+    first = [{"hyperparameters": chosen["winner"]["hyperparameters"], **trained}] if trained and chosen else []
     gpu, n_train = Machine.here().gpu, run.outputs("profile")["parts"]["train"]
     return [Observation("fit", each["candidate"], n_train, each["cpu_seconds"], each["seconds"],
                         hyperparameters=each["hyperparameters"],

@@ -1,9 +1,10 @@
 """MLflow as a shelf: a Generator's versions, their aliases, and the model folders behind them."""
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schem
 
 from hazy_pipeline import __version__, settings
 from hazy_pipeline.config import NAME
-from hazy_pipeline.errors import ModelError
+from hazy_pipeline.errors import HazyError, ModelError
 from hazy_pipeline.registry import pyfunc
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.schema import DatasetSchema, TableSchema
@@ -28,6 +29,10 @@ from hazy_pipeline.tables import arrow_type
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 RUN_TAG = "hazy.run_id"
 REPORT = "report.html"
+STARTED_FROM = "started_from"  # tag of a version whose training began with the weights of an earlier one: its number
+SCORES_FROM_SCRATCH = "scores_from_scratch"  # ... and the scores of that before it which began with random weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,21 @@ def register(tracking: Tracking, mlflow_run: str, model: Path, *, pipeline_run: 
         tags={**tags, RUN_TAG: pipeline_run}, model_id=logged.model_id,
     )  # fmt: skip
     return _version(tracking, created)
+
+
+def start_tags(tracking: Tracking, number: int | None) -> dict[str, str]:
+    """The tags of a version whose training began with the weights of version `number`; none where that is None.
+
+    They carry the scores of the last version that began with random weights along, so that a choice which is only ever
+    trained further is compared with those, not with what it has come to.
+    """
+    if number is None:
+        return {}
+    before = version_at(tracking, str(number))
+    scores = (
+        {} if before is None else {SCORES_FROM_SCRATCH: before.tags.get(SCORES_FROM_SCRATCH, before.tags["scores"])}
+    )
+    return {STARTED_FROM: str(number), **scores}
 
 
 def versions(tracking: Tracking) -> list[Version]:
@@ -127,6 +147,19 @@ def model_folder(tracking: Tracking, alias: str) -> Iterator[tuple[Version, Path
         uri = f"models:/{tracking.generator}/{version.number}"
         local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
         yield version, local / "artifacts" / _artifact_folder(local)
+
+
+@contextmanager
+def earlier_model(tracking: Tracking, number: int | None) -> Iterator[Path | None]:
+    """The model folder of the version that a training may begin with; None where there is none, or it cannot be had."""
+    with ExitStack() as stack:
+        folder = None
+        try:
+            if number is not None:
+                _, folder = stack.enter_context(model_folder(tracking, str(number)))
+        except (HazyError, MlflowException, OSError, LookupError, TypeError, ValueError) as error:
+            log.info("the training starts from random weights, for version %s cannot be had: %s", number, error)
+        yield folder
 
 
 def fetch_report(tracking: Tracking, alias: str, to: Path) -> Version:

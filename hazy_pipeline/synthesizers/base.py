@@ -43,10 +43,13 @@ class Synthesizer(ABC):
     Parameters are stored unchanged in `hyperparameters`; learned attributes end in `_`.
     """
 
+    started_: bool = False  # whether the fit began with the weights of an earlier model
+
     name: ClassVar[str]
     format_version: ClassVar[int] = 1
     relational: ClassVar[bool] = False
     accelerator: ClassVar[Literal["cpu", "gpu"]] = "cpu"
+    starts_warm: ClassVar[bool] = False  # whether `start_from` can be of use
 
     def __init__(self, schema: DatasetSchema, *, random_state: int = 0, min_rows: int = 5, text: str = "placeholder",
                  target: str | None = None, **hyperparameters: Value) -> None:  # fmt: skip
@@ -78,6 +81,12 @@ class Synthesizer(ABC):
         self.train_share = train_share
         self._fit(train, validation, on_epoch, checkpoints)
         return self
+
+    def start_from(self, folder: Path) -> None:
+        """Let `fit` begin with the weights of the model in `folder` (a warm start) where this family can and they fit the
+        new rows, and make a part of its epochs then (`search_spaces.further`). Where they do not, or the folder is damaged,
+        the log says why, and `fit` begins as always: `started_` tells."""
+        self.started_ = False
 
     def sample(self, n_rows: int, *, random_state: int = 0) -> Frames:
         """`n_rows` synthetic rows in memory, columns and types as in the source."""

@@ -13,8 +13,10 @@ from hazy_pipeline.tables import Tables
 
 def fit_and_save(candidate: str, hyperparameters: Hyperparameters, schema: DatasetSchema, train: Tables, validation: Tables,
                  *, into: Path, checkpoints: Path | None, seconds: float, random_state: int, min_rows: int, text: str, target: str | None,
-                 train_share: float = 1.0, on_epoch: Callable[[int, float], None] = ignore_epoch) -> float:  # fmt: skip
-    """Fit the chosen configuration and save it into `into`; returns the seconds of the fit.
+                 train_share: float = 1.0, start: Path | None = None,
+                 on_epoch: Callable[[int, float], None] = ignore_epoch) -> tuple[float, bool]:  # fmt: skip
+    """Fit the chosen configuration and save it into `into`; returns the seconds of the fit, and whether it began with the
+    weights of the model in the folder `start`.
 
     `seconds`: a training by epochs ends after that long and keeps the best it has. `on_epoch` follows it.
     `checkpoints` outlives a killed attempt, so that the next one goes on where it stopped. `train_share`: the share of the
@@ -23,6 +25,8 @@ def fit_and_save(candidate: str, hyperparameters: Hyperparameters, schema: Datas
     synthesizer = synthesizer_class(candidate)(
         schema, random_state=random_state, min_rows=min_rows, text=text, target=target, **hyperparameters
     )
+    if start is not None:
+        synthesizer.start_from(start)
     began = time.perf_counter()
 
     def follow(epoch: int, loss: float) -> None:
@@ -33,4 +37,4 @@ def fit_and_save(candidate: str, hyperparameters: Hyperparameters, schema: Datas
     synthesizer.fit(train, validation=validation, on_epoch=follow, checkpoints=checkpoints, train_share=train_share)
     taken = time.perf_counter() - began
     synthesizer.save(into)
-    return taken
+    return taken, synthesizer.started_

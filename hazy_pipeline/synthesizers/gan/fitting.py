@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -55,10 +55,12 @@ class Fitting:
     """One training run: scores the averaged generator, keeps the best weights, writes checkpoints, stops early."""
 
     def __init__(self, transform: RowTransform, train: Rows, validation: Rows, settings: Settings, *,
-                 random_state: int, on_epoch: OnEpoch, checkpoints: Path | None) -> None:  # fmt: skip
+                 random_state: int, on_epoch: OnEpoch, checkpoints: Path | None,
+                 start: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
+        """`start`: see `GanTraining`."""
         self.settings, self.on_epoch, self.checkpoints = settings, on_epoch, checkpoints
         self.module = GanTraining(transform.layout, *train, settings, random_state=random_state,
-                                  n_processes=_processes()[0])  # fmt: skip
+                                  n_processes=_processes()[0], start=start)  # fmt: skip
         self.module.after_epoch = self._after_epoch
         rng = np.random.default_rng(random_state)
         self._train = sample_rows(*train, 10 * ROWS, rng)
@@ -67,7 +69,10 @@ class Fitting:
         self._distance: PairDistance | None = None
         self.progress = Progress()
         state = [transform.to_json(), asdict(settings), random_state, len(train[0])]
-        self._digest = sha256(json.dumps(state).encode()).hexdigest()
+        digest = sha256(json.dumps(state).encode())
+        for name, value in sorted((start or {}).items()):
+            digest.update(name.encode() + value.numpy().tobytes())
+        self._digest = digest.hexdigest()
 
     def run(self) -> dict[str, Tensor]:
         """The best generator's weights, on the CPU. What `on_epoch` raises comes through, except StopFitting."""

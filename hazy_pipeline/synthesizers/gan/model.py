@@ -1,5 +1,6 @@
 """The conditional tabular GAN as a synthesizer."""
 
+import logging
 import zipfile
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hazy_pipeline.encode.table import TableEncoder
-from hazy_pipeline.errors import ConfigurationError, ModelError
-from hazy_pipeline.search_spaces import GanSpace
+from hazy_pipeline.errors import ConfigurationError, HazyError, ModelError
+from hazy_pipeline.search_spaces import GanSpace, Hyperparameters, further
 from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
 from hazy_pipeline.synthesizers.gan.continuous import Codes, Places
 from hazy_pipeline.synthesizers.gan.fitting import Fitting
@@ -22,6 +23,7 @@ from hazy_pipeline.synthesizers.gan.scoring import sample_rows
 from hazy_pipeline.synthesizers.gan.target import TargetRedraw
 from hazy_pipeline.synthesizers.gan.training import Settings
 from hazy_pipeline.synthesizers.gan.transform import Encoded, RowTransform
+from hazy_pipeline.synthesizers.gan.warm_start import States, carried, why_not
 from hazy_pipeline.tables import Tables
 
 WEIGHTS_FILE = "generator.safetensors"
@@ -29,6 +31,8 @@ TARGET_FILE = "target.npz"
 CALIBRATION_ROWS = 50_000
 TARGET_ROWS = 100_000  # from which the target's conditional is learned
 MAX_ROWS = 2_000_000  # learned from, drawn uniformly; encoded they take about 8 bytes a column
+
+log = logging.getLogger(__name__)
 
 
 class Gan(Synthesizer):
@@ -38,18 +42,26 @@ class Gan(Synthesizer):
     critic with gradient penalty; `training.GanTraining` lists where it departs from the paper. Columns that another
     one decides are looked up (`dependencies`), and a `target` of few classes is redrawn at the end of every row
     (`target`). Trains on a GPU where there is one; samples on the CPU. Early stopping and the choice of weights follow
-    `scoring.PairDistance` on the validation rows.
+    `scoring.PairDistance` on the validation rows. A training may begin with an earlier model's generator (`warm_start`).
     """
 
     name: ClassVar[str] = "gan"
     format_version: ClassVar[int] = 2
     accelerator: ClassVar[Literal["cpu", "gpu"]] = "gpu"
+    starts_warm: ClassVar[bool] = True
 
     encoder_: TableEncoder
     transform_: RowTransform
     weights_: dict[str, Tensor]  # the averaged generator's; empty where no column is modelled
     target_: TargetRedraw | None
     loss_: float  # the validation loss of these weights
+    _earlier: "Gan | None" = None  # whose weights the next fit may begin with
+
+    def start_from(self, folder: Path) -> None:
+        try:
+            self._earlier = type(self).load(folder)
+        except (HazyError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:  # damaged, or another's
+            log.info("the training starts from random weights, for an earlier model cannot be read: %s", error)
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
         chosen = {name: limit.first for name, limit in GanSpace.limits.items()} | self.hyperparameters
@@ -61,14 +73,17 @@ class Gan(Synthesizer):
         self.transform_ = RowTransform.fit(self.encoder_, rows, n_modes=int(chosen["n_modes"]),
                                            max_categories=int(chosen["max_categories"]),
                                            min_rows=self.min_rows)  # fmt: skip
-        self.weights_, self.loss_, self.target_ = {}, 0.0, None
+        self.weights_, self.loss_, self.target_, self.started_ = {}, 0.0, None, False
         if self.transform_.sizes:
             real = self.transform_.encode(rows, rng)
+            start = self._start(chosen, real[0])
+            self.started_ = start is not None
+            chosen = chosen if start is None else further(chosen)
             fitting = Fitting(
                 self.transform_, real,
                 self.transform_.encode(self._encoded(validation, MAX_ROWS), rng),
                 Settings(**{field.name: chosen[field.name] for field in fields(Settings)}),  # type: ignore[arg-type]
-                random_state=self.random_state, on_epoch=on_epoch, checkpoints=checkpoints,
+                random_state=self.random_state, on_epoch=on_epoch, checkpoints=checkpoints, start=start,
             )  # fmt: skip
             self.weights_ = fitting.run()
             self.loss_ = fitting.progress.kept
@@ -79,6 +94,18 @@ class Gan(Synthesizer):
             self.transform_ = self.transform_.calibrated(made, sample_rows(*real, CALIBRATION_ROWS, rng),
                                                          min_rows=self.min_rows)  # fmt: skip
             self.target_ = redraw and replace(redraw, transform=self.transform_)
+
+    def _start(self, chosen: Hyperparameters, rows: Codes) -> dict[str, Tensor] | None:
+        """The earlier model's weights in this one's order; None where there is none, or one that is too different."""
+        if self._earlier is None:
+            return None
+        earlier, weights = self._earlier, self._earlier.weights_
+        before, now = States.read(earlier.encoder_, earlier.transform_), States.read(self.encoder_, self.transform_)
+        layers = int(chosen["latent_dim"]), int(chosen["width"]), int(chosen["depth"])
+        if (why := why_not(before, weights, now, layers, rows)) is not None:
+            log.info("the training starts from random weights, not from those of the earlier model: %s", why)
+            return None
+        return carried(before, weights, now, rows)
 
     def _fit_target(self, states: Codes, places: Places) -> TargetRedraw | None:
         """Learned from the training rows; None where there is no target, or it is not one that can be redrawn."""

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +70,11 @@ class GanTraining(pl.LightningModule):
     """
 
     def __init__(self, layout: Layout, states: NDArray[np.int32], places: NDArray[np.float32], settings: Settings,
-                 *, random_state: int, n_processes: int = 1) -> None:  # fmt: skip
+                 *, random_state: int, n_processes: int = 1, start: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
         """`states`: (rows, blocks) and `places`: (rows, continuous columns) of the training rows.
 
-        Of `n_processes` that train together, each draws batches of its own, from all rows.
+        Of `n_processes` that train together, each draws batches of its own, from all rows. `start`: the generator's first
+        weights; without it they are random, as the critic's are in any case.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -90,6 +91,8 @@ class GanTraining(pl.LightningModule):
                 layout, latent_dim=settings.latent_dim, width=settings.width, depth=settings.depth
             )
             self.critic = Critic(layout, width=settings.width, depth=settings.depth, pac=settings.pac)
+        if start is not None:
+            self.generator.load_state_dict(start)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.step = 0
         self.renewed: Tensor  # by how much the moving average moves in this step
