@@ -112,20 +112,25 @@ def test_what_was_tried_first_is_fitted_as_often_as_its_rival_while_the_differen
     assert to_confirm([*fits(0.85, of=0), *others, *fits(0.913, 0.913, of=50, slot=50)], 9) == {"n": 50}
 
 
+def chosen_of(true: np.ndarray, noise: float, rng: np.random.Generator) -> int:
+    """A search of as many fits as there are configurations: the one that it ends with."""
+    found: list[TrialRecord] = []
+    new = 0
+    for slot in range(len(true)):
+        again = to_confirm(found, 9)
+        of = new if again is None else int(again["n"])
+        new += again is None
+        found += fits(true[of] + noise * rng.standard_normal(), of=of, slot=slot, error=noise)
+    return int(best_of(found).hyperparameters["n"])
+
+
 def test_a_default_that_is_good_is_rarely_given_up_for_one_that_is_worse() -> None:
     """Of many configurations hardly one is better than the first, and a score's noise is as large as their spread."""
     rng = np.random.default_rng(0)
     worse = 0
     for _ in range(50):
         true = np.r_[0.008, 0.004 * rng.standard_normal(59)] + 0.9
-        found: list[TrialRecord] = []
-        new = 0
-        for slot in range(60):
-            again = to_confirm(found, 9)
-            of = new if again is None else int(again["n"])
-            new += again is None
-            found += fits(true[of] + 0.005 * rng.standard_normal(), of=of, slot=slot, error=0.005)
-        worse += true[int(best_of(found).hyperparameters["n"])] < true[0]
+        worse += true[chosen_of(true, 0.005, rng)] < true[0]
     assert worse <= 12  # of 50; 30 % where the most believed one was taken
 
 
@@ -136,14 +141,7 @@ def test_choosing_this_way_finds_better_configurations_than_the_highest_score() 
     for _ in range(100):
         true = 0.9 + 0.01 * rng.standard_normal(80)
         by_highest.append(true[np.argmax(true + 0.015 * rng.standard_normal(80))])
-        found: list[TrialRecord] = []
-        new = 0
-        for slot in range(80):
-            again = to_confirm(found, 9)
-            of = new if again is None else int(again["n"])
-            new += again is None
-            found += fits(true[of] + 0.015 * rng.standard_normal(), of=of, slot=slot, error=0.015)
-        by_belief.append(true[int(best_of(found).hyperparameters["n"])])
+        by_belief.append(true[chosen_of(true, 0.015, rng)])
     assert np.mean(by_belief) > np.mean(by_highest) + 0.001
 
 
