@@ -3,7 +3,7 @@
 import json
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hazy_pipeline.contest import data_of
 from hazy_pipeline.errors import HazyError
@@ -80,7 +80,8 @@ def trained_further(run: Run, search: Search, history: History, champion: Versio
     fit from random weights must tell. And the seconds that it took.
 
     As close to the new rows as it was to its own: the choice stands, and its training begins with the champion's weights.
-    Further away, what moved is not learned again in a few epochs, and only fits from random weights compare with each other.
+    Further away, where the lowest rung is all rows, but no further than earlier fits of the family were: it stands, and the
+    training begins with random weights, for what moved this far is not learned again in a few epochs.
     """
     data, part, began = data_of(run, search), search.rungs[0], time.perf_counter()
     hyperparameters = json.loads(champion.tags["hyperparameters"])
@@ -100,19 +101,21 @@ def trained_further(run: Run, search: Search, history: History, champion: Versio
     verdict = None
     with suppress(HazyError):  # what cannot be fitted: the quick look will tell
         model.fit(data.train[part], validation=data.validation, on_epoch=follow)
-        verdict = _verdict(run, search, champion, limit, model) if model.started_ else None
+        verdict = _verdict(run, search, history, champion, limit, model) if model.started_ else None
     return verdict, time.perf_counter() - began
 
 
-def _verdict(run: Run, search: Search, champion: Version, limit: float, model: Synthesizer) -> Verdict | None:
+def _verdict(run: Run, search: Search, history: History, champion: Version, limit: float,
+             model: Synthesizer) -> Verdict | None:  # fmt: skip
     """What the champion, trained further as `model`, says of the choice; see `trained_further`."""
-    part = search.rungs[0]
+    part, name = search.rungs[0], champion.algorithm
     found, rows = _judged(run, search, model), data_of(run, search).train[part].n_rows(run.config.name)
     if privacy_gate(found, beyond=0.0 if part == 1 else CLEARLY):
         return None
     score, error = objective(found, search.use_case), objective_error(found, search.use_case)
-    if why_too_far(champion.algorithm, limit - score, error, [_gap_then(champion)]) is not None:
-        return None
-    metrics = {metric.name: metric.value for metric in found.metrics}
-    return Verdict(score, error, rows, metrics, model.hyperparameters, as_others=part == 1,
-                   start_from=champion.number)  # fmt: skip
+    verdict = Verdict(score, error, rows, {metric.name: metric.value for metric in found.metrics}, model.hyperparameters,
+                      as_others=part == 1)  # fmt: skip
+    if why_too_far(name, limit - score, error, [_gap_then(champion)]) is None:
+        return replace(verdict, start_from=champion.number)
+    gaps = history.gaps(name, rows)
+    return verdict if part == 1 and gaps and why_too_far(name, limit - score, error, gaps) is None else None
