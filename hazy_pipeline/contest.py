@@ -186,7 +186,8 @@ def choose(run: Run, entries: list[Json]) -> Json:
     keep(run.history_folder, Past(
         run_id=run.run_id, question=question_of(run), bounds=_bounds(run), winner=winner["candidate"],
         hyperparameters=winner["hyperparameters"], limit=limit, trials=found,
-        seconds=sum(r.seconds for r in found) + (again.get("seconds", 0.0) if again else 0.0), searched=not stands, held_back=latest.held_back if stands and latest else (),
+        seconds=sum(r.seconds for r in found) + (again.get("seconds", 0.0) if again else 0.0),
+        searched=not stands, held_back=latest.held_back if stands and latest else (),
     ))  # fmt: skip
     run.tracking.log_bytes(run.mlflow_run, "leaderboard.csv", as_csv(leaderboard))
     return {"winner": winner, "leaderboard": leaderboard, "reasons": reasons, "limit": limit,

@@ -20,9 +20,7 @@ from hazy_pipeline.tune.objective import objective, objective_error
 from hazy_pipeline.tune.search import Search, seed_of
 from hazy_pipeline.tune.trial import evaluation_rows
 
-FURTHER_SHARE = (
-    0.6  # of a run's allowance that training the champion further may take; judging it takes some of the rest
-)
+FURTHER_SHARE = 0.6  # of a run's allowance, for training the champion further; judging it takes some of the rest
 
 
 @dataclass(frozen=True)

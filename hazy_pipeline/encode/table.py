@@ -63,8 +63,9 @@ class TableEncoder:
 
         `table`: profiled. `min_rows`: no value or extreme of fewer rows is stored. `text`: the policy of
         `encode.text`. `train_share`: the share of the source's rows that the batches hold, drawn row by row; values of
-        identifiers have that much more rows in the source. The result does not depend on how the rows are cut into batches. Raises DataError for a table
-        without rows, for infinities, and for values that do not fit the column's kind or type.
+        identifiers have that much more rows in the source. The result does not depend on how the rows are cut into
+        batches. Raises DataError for a table without rows, for infinities, and for values that do not fit the column's
+        kind or type.
         """
         fitters = [_fitter(table, column, min_rows, text, train_share) for column in table.columns]
         n_continuous = sum(kind_of(column).is_continuous for column in table.columns)

@@ -175,7 +175,8 @@ def forecast(estimator: Estimator, config: GeneratorConfig, *, corrected: Mappin
         candidates=tuple(found), evaluation=estimator.evaluation(n_sample, n_reference), judgement=judged.times(JUDGED),
         search_bound=config.tuning.seconds, search_wanted=wanted, trials=config.tuning.trials, corrected=corrected,
         first_run=(search + ends[0] + judged.seconds * JUDGED, search + ends[1] + judged.seconds * JUDGED),
-        later_run=(later + min(trainings + further_on) + judged.seconds * JUDGED_LATER, later + ends[1] + judged.seconds * JUDGED_LATER),
+        later_run=(later + min(trainings + further_on) + judged.seconds * JUDGED_LATER,
+                   later + ends[1] + judged.seconds * JUDGED_LATER),
     )  # fmt: skip
 
 
