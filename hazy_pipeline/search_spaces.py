@@ -213,12 +213,14 @@ class BayesianNetworkSpace(SearchSpace):
         "n_bins": _int(64, 2, 512),
         "max_categories": _int(100, 2, 2000),
         "smoothing": _float(1.0, 0.0, 100.0),
+        "proposals": _int(1, 1, 20),
     }
     structure: Parameter = Parameter(choices=("greedy",))
     max_parents: Parameter = _between(2, 3)
     n_bins: Parameter = _between(50, 100)
     max_categories: Parameter = _between(100, 250)
     smoothing: Parameter = _between(0.1, 10.0, log=True)
+    proposals: Parameter = _between(1, 4)
 
 
 class GaussianCopulaSpace(SearchSpace):
@@ -285,6 +287,7 @@ PRESETS: dict[UseCase, dict[str, dict[str, Any]]] = {
     UseCase.TESTING: {
         "bayesian_network": {
             "max_parents": {"low": 1, "high": 2}, "n_bins": {"low": 10, "high": 50}, "max_categories": {"low": 10, "high": 50},
+            "proposals": 1,
         },
         "gaussian_copula": {"max_categories": {"low": 10, "high": 50}, "n_quantiles": {"low": 10, "high": 200, "log": True}},
         "gan": {"epochs": {"low": 5, "high": 30, "log": True}, "max_categories": {"low": 10, "high": 50}},

@@ -19,6 +19,8 @@ JUDGED_ROWS = 25_000  # of each kind at most, as `evaluate` has it
 CLOSENESS_ROWS, COVERAGE_ROWS = 10_000, 5_000
 SECONDS_TO_WRITE = 4e-8  # one cell, as text
 SECONDS_TO_MULTIPLY = 1.3e-11  # and to add, in a product of matrices
+SELECTION_TREES = 90  # of 120 at most
+SECONDS_TO_PROPOSE = (2e-7, 5e-8)  # a row that a network may not keep, and a cell of it
 MODES = 0.6  # of the modes that a mixture may have, the share that remains
 
 
@@ -43,7 +45,15 @@ def _bayesian_network(shape: Shape, settings: Hyperparameters, n_rows: int) -> P
     per_row = (estimate_cost(2 * many, columns, parents, bins).seconds - estimate_cost(many, columns, parents, bins).seconds) / many  # fmt: skip
     whole = estimate_cost(n_rows, columns, parents, bins).seconds
     return {"fixed": 0.06, "rows": per_row * n_rows, "search": max(whole - per_row * n_rows, 1e-4),
-            "other": 5e-7 * n_rows * shape.other, "target": 2e-6 * n_rows * columns * _is_class(shape)}  # fmt: skip
+            "other": 5e-7 * n_rows * shape.other, "target": 2e-6 * n_rows * columns * _is_class(shape),
+            "selection": _selection(columns, n_rows) if int(settings["proposals"]) > 1 else 0.0}  # fmt: skip
+
+
+def _selection(columns: int, n_rows: int) -> float:
+    """Trees that tell real rows from drawn ones: each asks some columns about a sample, then puts all rows into leaves."""
+    learned = min(n_rows, 50_000)
+    asked = 8 * min(columns / 2, 20) * min(2.5 * learned, 16_000)
+    return SELECTION_TREES * (6e-9 * asked + 1.5e-7 * learned)
 
 
 def _bayesian_network_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
@@ -157,6 +167,10 @@ def _rows_bytes(shape: Shape, n_rows: int) -> float:
 
 def _sample(own: Family, shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
     parts = {"fixed": 0.002, "cells": own.draw * n_rows * (shape.n_columns + shape.other)}
+    proposals = int(settings.get("proposals", 1))
+    if proposals > 1:
+        row, cell = SECONDS_TO_PROPOSE
+        parts["proposals"] = proposals * n_rows * (row + cell * shape.n_columns)
     if own.products is not None:
         parts["products"] = SECONDS_TO_MULTIPLY * n_rows * own.products(shape, settings)
     return parts

@@ -54,7 +54,7 @@ def test_where_a_champion_serves_only_who_may_be_as_good_is_trained(
     assert all("was not tried in its place" in sentence for sentence in sentences)
 
 
-OTHERWISE = {"structure": "greedy", "n_bins": 64, "max_categories": 128, "smoothing": 1.0}
+OTHERWISE = {"structure": "greedy", "n_bins": 64, "max_categories": 128, "smoothing": 1.0, "proposals": 1}
 
 
 class TestLeastRevealing:

@@ -15,6 +15,7 @@ from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, DiscreteBins, Hierarchy, NumericBins
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
 from hazy_pipeline.synthesizers.bayesian_network.numeric_target import NumericTarget
+from hazy_pipeline.synthesizers.bayesian_network.selection import Selection
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
 from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
@@ -37,6 +38,7 @@ class Network:
     families: tuple[Family, ...]
     tables: tuple[Probabilities, ...]  # one per family, shape (contexts, digits)
     target: Redraw | None = None  # redraws its column after all others
+    selection: Selection | None = None  # keeps some of the rows
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -54,9 +56,21 @@ class Network:
     def samplers(self) -> tuple[AliasTables, ...]:
         return tuple(AliasTables.build(table) for table in self.tables)
 
+    @property
+    def proposals(self) -> int:
+        """Rows that are drawn for each that is kept."""
+        return self.selection.proposals if self.selection else 1
+
     def with_target(self, target: Redraw) -> "Network":
         """The same network, one column of which is redrawn."""
-        network = replace(self, target=target)
+        return self._with(target=target)
+
+    def with_selection(self, selection: Selection | None) -> "Network":
+        """The same network, of whose rows some are kept."""
+        return self._with(selection=selection)
+
+    def _with(self, **changes: Any) -> "Network":
+        network = replace(self, **changes)
         network.__dict__["samplers"] = self.samplers
         return network
 
@@ -69,8 +83,8 @@ class Network:
 
     def sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Encoded columns, shape (n_rows,) each."""
-        starts = range(0, max(n_rows, 1), ROWS_AT_ONCE)
-        parts = [self._sample(min(ROWS_AT_ONCE, n_rows - start), rng) for start in starts]
+        at_once = max(ROWS_AT_ONCE // self.proposals, 1)
+        parts = [self._sample(min(at_once, n_rows - start), rng) for start in range(0, max(n_rows, 1), at_once)]
         return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in self.bins}
 
     def draw_rows(self, n_rows: int, rng: np.random.Generator) -> Rows:
@@ -78,11 +92,18 @@ class Network:
         draws, hierarchies = self.draw(n_rows, rng), self.hierarchies
         return Rows([draws.groups[column, h.n_levels - 1] for column, h in enumerate(hierarchies)], hierarchies)
 
-    def _sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        rows = self.draw_rows(n_rows, rng)
+    def finished(self, rows: Rows, n_rows: int, rng: np.random.Generator, *, redraw: bool = True) -> list[Integers]:
+        """States of the `n_rows` rows that are kept of the network's own, `proposals` times as many, whose target is redrawn."""
         states = list(rows.states)
-        if self.target is not None:
+        if redraw and self.target is not None:
             states[self.target.column] = self.target.draw(rows, rng)
+        if self.selection is None:
+            return states
+        kept = self.selection.choose(Rows(states, rows.hierarchies), n_rows, rng)
+        return [drawn.take(kept) for drawn in states]
+
+    def _sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        states = self.finished(self.draw_rows(n_rows * self.proposals, rng), n_rows, rng)
         return {name: bins.decode(drawn, rng) for (name, bins), drawn in zip(self.bins.items(), states, strict=True)}
 
     def to_json(self) -> dict[str, Any]:
@@ -90,12 +111,14 @@ class Network:
             name: {"numeric": isinstance(bins, NumericBins), **bins.to_json()} for name, bins in self.bins.items()
         }
         return {"bins": columns, "families": [family.to_json() for family in self.families],
-                "target": self.target.to_json() if self.target else None}  # fmt: skip
+                "target": self.target.to_json() if self.target else None,
+                "selection": self.selection.to_json() if self.selection else None}  # fmt: skip
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
             **{f"table_{i}": table for i, table in enumerate(self.tables)},
             **(self.target.arrays() if self.target else {}),
+            **(self.selection.arrays() if self.selection else {}),
         }
 
     @classmethod
@@ -109,7 +132,8 @@ class Network:
         if state["target"]:
             kind = NumericTarget if "trees" in state["target"] else TargetModel
             target = kind.from_json(state["target"], arrays)
-        return cls(bins, families, tuple(arrays[f"table_{i}"] for i in range(len(families))), target)
+        selection = Selection.from_json(state["selection"], arrays) if state.get("selection") else None
+        return cls(bins, families, tuple(arrays[f"table_{i}"] for i in range(len(families))), target, selection)
 
 
 def layouts(families: Sequence[Family], bins: Mapping[str, Bins]) -> tuple[Layout, ...]:

@@ -20,7 +20,7 @@ from hazy_pipeline.forks import Forked
 from hazy_pipeline.parallel import n_cores
 from hazy_pipeline.progress import followed
 from hazy_pipeline.search_spaces import BayesianNetworkSpace
-from hazy_pipeline.synthesizers.base import OnEpoch, SampleBlock, Synthesizer
+from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.bayesian_network import exchange
 from hazy_pipeline.synthesizers.bayesian_network.bins import (
     Bins,
@@ -45,6 +45,8 @@ from hazy_pipeline.synthesizers.bayesian_network.numeric_target import (
     fit_numeric_target,
 )
 from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure
+from hazy_pipeline.synthesizers.bayesian_network.selection import DRAWN_PER_ROW, Selection, fit_selection
+from hazy_pipeline.synthesizers.bayesian_network.selection import MAX_ROWS as SELECTION_ROWS
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.target import (
     CALIBRATION_ROWS,
@@ -110,14 +112,24 @@ class BayesianNetwork(Synthesizer):
             if (model := redrawn.result()) is not None:
                 drawn = self.network_.draw_rows(CALIBRATION_ROWS, rng)
                 self.network_ = self.network_.with_target(model.calibrated(searched, drawn, rng))
+        if settings["proposals"] > 1:
+            self.network_ = self.network_.with_selection(self._selection(searched, settings["proposals"]))
+
+    def _selection(self, searched: Rows, proposals: int) -> Selection | None:
+        """What will choose among the rows that the network proposes."""
+        real, network = searched.thinned(SELECTION_ROWS), self.network_
+        rng = np.random.default_rng((self.random_state, proposals))
+        n_drawn = DRAWN_PER_ROW * real.n_rows
+        drawn = Rows(network.finished(network.draw_rows(n_drawn, rng), n_drawn, rng), real.hierarchies)
+        return fit_selection(real, drawn, proposals=proposals, nominal=_nominal(network.bins), min_rows=self.min_rows,
+                             random_state=self.random_state)  # fmt: skip
 
     def _redraw(self, rows: Rows, target: int, bins: Mapping[str, Bins]) -> TargetModel | CountedTarget:
         """What will redraw the target: classes by sums over all columns, numbers by what trees foretell."""
         if has_few_classes(rows, target):
             return fit_target(rows, target)
-        nominal = frozenset(i for i, column in enumerate(bins.values()) if isinstance(column, DiscreteBins))
         return fit_numeric_target(
-            rows, target, list(bins.values())[target].null_state(None), nominal=nominal, max_parents=self.settings["max_parents"],
+            rows, target, list(bins.values())[target].null_state(None), nominal=_nominal(bins), max_parents=self.settings["max_parents"],
             min_rows=self.min_rows, smoothing=self.settings["smoothing"], random_state=self.random_state, workers=n_cores(),
         )  # fmt: skip
 
@@ -189,10 +201,16 @@ class BayesianNetwork(Synthesizer):
         evidence = {network.names.index(name): condition.evidence for name, condition in conditions.items()}
         posterior = Posterior.of(network, evidence, exact=exact)
 
+        redraw = network.target is not None and network.target.column not in evidence
+        at_once = BLOCK_ROWS // network.proposals
+
+        def part(n_rows: int, rng: np.random.Generator) -> list[Integers]:
+            drawn = Rows(posterior.draw(n_rows * network.proposals, rng), network.hierarchies)
+            return network.finished(drawn, n_rows, rng, redraw=redraw)
+
         def sample(n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
-            states = posterior.draw(n_rows, rng)
-            if network.target is not None and network.target.column not in evidence:
-                states[network.target.column] = network.target.draw(Rows(states, network.hierarchies), rng)
+            parts = [part(min(at_once, n_rows - begin), rng) for begin in range(0, max(n_rows, 1), at_once)]
+            states = parts[0] if len(parts) == 1 else [np.concatenate(found) for found in zip(*parts, strict=True)]
             encoded = {
                 name: conditions[name].decode(bins, drawn, rng) if name in conditions else bins.decode(drawn, rng)
                 for (name, bins), drawn in zip(network.bins.items(), states, strict=True)
@@ -250,3 +268,8 @@ class BayesianNetwork(Synthesizer):
                 f"{folder}/{ARRAYS_FILE}: missing or damaged ({error}); register the model again"
             ) from None
         self.encoder_ = TableEncoder.from_json(state["encoder"])
+
+
+def _nominal(bins: Mapping[str, Bins]) -> frozenset[int]:
+    """Columns whose states have no order."""
+    return frozenset(i for i, column in enumerate(bins.values()) if isinstance(column, DiscreteBins))

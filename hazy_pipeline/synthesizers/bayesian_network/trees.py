@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hazy_pipeline.encode.arrays import Floats, Integers
+from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.forks import shared
+from hazy_pipeline.synthesizers.bayesian_network.losses import Loss, SquaredError
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 
 Bytes = NDArray[np.uint8]
@@ -21,11 +22,10 @@ TREES = 80  # at most; rows left out say how many
 PATIENCE = 20  # trees that may be of no use to rows left out before no more are tried
 DEPTH = 8  # questions: a leaf's number is a byte
 RATE = 0.25  # of what a leaf would have to add
-PENALTY = 10.0  # rows' worth of curvature that hold a leaf at nothing
 SHRINKAGE = 15.0  # rows' worth that hold a category's mean at that of all, where categories are put in order
 MAX_CODES = 256  # of a column that is asked about
 MAX_COLUMNS = 40
-ROWS_PER_TREE = 4_000  # from which its questions are chosen
+LOOKED_AT = 20  # columns per question at most
 ONE_ROW = 2.0**20  # far more than all that these rows leave to explain together, in a number of 53 bits
 FOLDS = 3
 
@@ -44,13 +44,25 @@ class Trees:
         """Shape (rows,)."""
         codes = _coded(rows, self.columns, self.codes)
         score = np.full(rows.n_rows, self.base)
-        asked: dict[tuple[int, int], Bytes] = {}
         for questions, leaves in zip(self.questions.tolist(), self.leaves, strict=True):
-            score += leaves.take(_leaf(codes, questions, asked))
+            score += leaves.take(_leaf(codes, questions))
         return score
 
     def first(self, n_trees: int) -> "Trees":
         return Trees(self.base, self.columns, self.codes, self.questions[:n_trees], self.leaves[:n_trees])
+
+    def trimmed(self) -> "Trees":
+        """The same, knowing of no column that no tree asks about."""
+        asked = np.unique(self.questions[..., 0])
+        questions = self.questions.copy()
+        questions[..., 0] = np.searchsorted(asked, self.questions[..., 0])
+        return Trees(
+            self.base,
+            tuple(self.columns[c] for c in asked),
+            tuple(self.codes[c] for c in asked),
+            questions,
+            self.leaves,
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {"base": self.base, "columns": list(self.columns)}
@@ -76,64 +88,68 @@ def cross_fitted(rows: Rows, wanted: Floats, columns: Sequence[int], *, nominal:
     Rows left out choose the number of trees. `wanted`: shape (rows,), NaN where there is nothing to learn; `columns`: those that
     may be asked about; `nominal`: those of them whose states have no order.
     """
-    fold = np.arange(rows.n_rows) % FOLDS
+    fold, known = np.arange(rows.n_rows) % FOLDS, ~np.isnan(wanted)
 
     def fit(left_out: int) -> tuple[Trees, list[float]]:
         seen, rng = fold != left_out, np.random.default_rng((random_state, left_out))
-        return _boosted(rows, wanted, seen, columns, nominal, min_rows, TREES, rng)
+        return boosted(rows, SquaredError(wanted), known & seen, known & ~seen, columns, nominal=nominal, min_rows=min_rows,
+                       n_trees=TREES, rng=rng)  # fmt: skip
 
     fits = shared(fit, range(FOLDS), workers)
-    tried = min(len(errors) for _, errors in fits)
-    n_trees = int(np.sum([errors[:tried] for _, errors in fits], axis=0).argmin())
+    tried = min(len(losses) for _, losses in fits)
+    n_trees = int(np.sum([losses[:tried] for _, losses in fits], axis=0).argmin())
     parts = [Rows([states[fold == k] for states in rows.states], rows.hierarchies) for k in range(FOLDS)]
     apart = np.empty(rows.n_rows)
     for k, (part, (trees, _)) in enumerate(zip(parts, fits, strict=True)):
         apart[fold == k] = trees.first(n_trees).predict(part)
-    everything, rng = np.ones(rows.n_rows, dtype=bool), np.random.default_rng((random_state, FOLDS))
-    return _boosted(rows, wanted, everything, columns, nominal, min_rows, n_trees, rng)[0], apart
+    whole, _ = boosted(rows, SquaredError(wanted), known, np.zeros_like(known), columns, nominal=nominal, min_rows=min_rows,
+                       n_trees=n_trees, rng=np.random.default_rng((random_state, FOLDS)))  # fmt: skip
+    return whole, apart
 
 
-def _boosted(rows: Rows, wanted: Floats, seen: NDArray[np.bool_], columns: Sequence[int], nominal: frozenset[int],
-             min_rows: int, n_trees: int, rng: np.random.Generator) -> tuple[Trees, list[float]]:  # fmt: skip
-    """Least squares by gradient boosting (Friedman 2001, sections 3 and 4.1, with the penalised leaves of Chen and Guestrin
-    2016, section 2), and the squared errors on the other rows after 0, 1, ... trees, until these have ceased to fall.
+def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[int], *, nominal: frozenset[int], min_rows: int,
+            n_trees: int, rng: np.random.Generator) -> tuple[Trees, list[float]]:  # fmt: skip
+    """Gradient boosting (Friedman 2001, sections 3 and 4.1, with the penalised leaves of Chen and Guestrin 2016, section 2),
+    and the loss of the rows that are judged after 0, 1, ... trees, until it has ceased to fall.
 
-    Every tree's questions are chosen on rows drawn with replacement, its leaves hold all rows.
+    Every tree's questions are chosen on rows drawn with replacement, its leaves hold all rows that are seen. Masks of shape
+    (rows,); where no row is judged, all `n_trees` are made.
     """
-    seen = seen & ~np.isnan(wanted)
-    judged = ~seen & ~np.isnan(wanted)
-    codes_of = [_codes(rows, column, wanted, seen, column in nominal) for column in columns]
+    codes_of = [_codes(rows, column, loss.wanted, seen, column in nominal) for column in columns]
     codes = _coded(rows, columns, codes_of)
     here, there = codes[:, seen], codes[:, judged]
-    base = float(wanted[seen].mean())
-    left, missed = wanted[seen] - base, wanted[judged] - base
-    errors = [float((missed**2).sum())]
+    own, others = loss.of(seen), loss.of(judged)
+    base = own.base
+    score, guess = np.full(here.shape[1], base), np.full(there.shape[1], base)
+    losses = [others.total(guess)]
     widths = [int(of_column.max()) + 1 for of_column in codes_of]
     questions, leaves = np.zeros((n_trees, DEPTH, 2), dtype=np.int64), np.zeros((n_trees, 2**DEPTH))
     for tree in range(n_trees):
-        drawn = rng.integers(0, len(left), min(len(left), ROWS_PER_TREE))
-        asked = _questions(here[:, drawn], left[drawn], widths, rng)
-        leaf = _leaf(here, asked, {})
-        count, total = np.bincount(leaf, minlength=2**DEPTH), np.bincount(leaf, left, minlength=2**DEPTH)
-        leaves[tree] = np.where(count >= min_rows, RATE * total / (count + PENALTY), 0.0)
+        gradient = own.gradient(score)
+        drawn = rng.integers(0, len(score), min(len(score), loss.ROWS_PER_TREE))
+        asked = _questions(here[:, drawn], gradient[drawn], widths, loss.PENALTY, rng)
+        leaf = _leaf(here, asked)
+        total, curvature = own.leaves(score, gradient, leaf, 2**DEPTH, min_rows)
+        leaves[tree] = RATE * total / (curvature + loss.PENALTY)
         questions[tree] = asked
-        left -= leaves[tree].take(leaf)
-        if len(missed):
-            missed -= leaves[tree].take(_leaf(there, asked, {}))
-            errors.append(float((missed**2).sum()))
-            if min(errors) not in errors[-PATIENCE:]:
+        score += leaves[tree].take(leaf)
+        if len(guess):
+            guess += leaves[tree].take(_leaf(there, asked))
+            losses.append(others.total(guess))
+            if min(losses) not in losses[-PATIENCE:]:
                 break
-    return Trees(base, tuple(columns), tuple(codes_of), questions, leaves), errors
+    return Trees(base, tuple(columns), tuple(codes_of), questions, leaves), losses
 
 
-def _questions(codes: Bytes, left: Floats, widths: Sequence[int], rng: np.random.Generator) -> list[list[int]]:
+def _questions(codes: Bytes, left: Floats, widths: Sequence[int], penalty: float,
+               rng: np.random.Generator) -> list[list[int]]:  # fmt: skip
     """One question after the other, each the one of half the columns that explains most in all leaves together.
 
     `codes`: shape (columns, rows); `left`: what is still to be explained, shape (rows,).
     """
     wide, counted = codes.astype(np.int64), left + ONE_ROW
     leaf, n_leaves = np.zeros(len(left), dtype=np.int64), 1
-    n_looked_at = -(-len(widths) // 2)
+    n_looked_at = min(-(-len(widths) // 2), LOOKED_AT)
     found: list[list[int]] = []
     for _ in range(DEPTH):
         best = -1.0, 0, 0
@@ -146,7 +162,7 @@ def _questions(codes: Bytes, left: Floats, widths: Sequence[int], rng: np.random
             below = np.rint(both / ONE_ROW)
             total = both - below * ONE_ROW
             above, rest = below[:, -1:] - below, total[:, -1:] - total
-            gains = (total**2 / (below + PENALTY) + rest**2 / (above + PENALTY)).sum(axis=0)
+            gains = (total**2 / (below + penalty) + rest**2 / (above + penalty)).sum(axis=0)
             at = int(gains.argmax())
             best = max(best, (float(gains[at]), column, at))
         _, column, at = best
@@ -158,18 +174,17 @@ def _questions(codes: Bytes, left: Floats, widths: Sequence[int], rng: np.random
     return found
 
 
-def _leaf(codes: Bytes, questions: Sequence[Sequence[int]], asked: dict[tuple[int, int], Bytes]) -> Bytes:
-    """The number of each row's leaf; `asked` keeps answers for other trees with the same question."""
-    leaf = np.zeros(codes.shape[1], dtype=np.uint8)
+def _leaf(codes: Bytes, questions: Sequence[Sequence[int]]) -> Bytes:
+    """The number of each row's leaf. Answers are not kept for other trees: asking again is quicker than the memory."""
+    leaf, answer = np.zeros(codes.shape[1], dtype=np.uint8), np.empty(codes.shape[1], dtype=bool)
     for column, at in questions:
-        if (column, at) not in asked:
-            asked[column, at] = (codes[column] > at).view(np.uint8)
+        np.greater(codes[column], at, out=answer)
         leaf += leaf
-        leaf += asked[column, at]
+        leaf += answer.view(np.uint8)
     return leaf
 
 
-def _codes(rows: Rows, column: int, wanted: Floats, seen: NDArray[np.bool_], nominal: bool) -> Bytes:
+def _codes(rows: Rows, column: int, wanted: Floats, seen: Mask, nominal: bool) -> Bytes:
     """States as codes: in their own order or, of states that have none, by the mean of what is wanted (Fisher 1958)."""
     hierarchy = rows.hierarchies[column]
     level = hierarchy.finest_of_at_most(MAX_CODES)

@@ -1,0 +1,94 @@
+"""Rows that are kept of those that a network proposes: what can still be told from real rows is drawn less often.
+
+Boosted trees learn to tell real rows from the network's own. By their log odds rows are then kept as often as real data has
+their like (Azadi, Olsson, Darrell, Goodfellow and Odena 2019, section 3, for a GAN): of a few proposals per row so many in a
+fixed number, without a loop (importance resampling, Rubin 1988, here without repetition).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hazy_pipeline.encode.arrays import Floats, Integers
+from hazy_pipeline.synthesizers.bayesian_network.losses import LogLoss
+from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
+from hazy_pipeline.synthesizers.bayesian_network.trees import Trees, boosted
+
+MAX_ROWS = 50_000  # real ones that are learned from
+DRAWN_PER_ROW = 2
+HELD_OUT = 6  # every so many-th row says how many trees are of use
+TREES = 120  # at most
+MAX_LOG_ODDS = 8.0
+LEAST_ROWS = 200  # of the real ones, below which nothing is to be learned from them
+ROUNDS = 30  # of bounding the chances, which takes a few
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Keeps one of `proposals` rows."""
+
+    proposals: int
+    trees: Trees  # log odds of a row being real
+
+    def choose(self, rows: Rows, n_rows: int, rng: np.random.Generator) -> Integers:
+        """Which rows to keep, in their order, shape (n_rows,)."""
+        log_odds = np.clip(self.trees.predict(rows), -MAX_LOG_ODDS, MAX_LOG_ODDS)
+        return systematic(chances(np.exp(log_odds), n_rows), n_rows, rng)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"proposals": self.proposals, "trees": self.trees.to_json()}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {f"selection_{name}": array for name, array in self.trees.arrays().items()}
+
+    @classmethod
+    def from_json(cls, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Selection":
+        of_trees = {name.removeprefix("selection_"): arrays[name] for name in arrays if name.startswith("selection_")}
+        return cls(state["proposals"], Trees.from_json(state["trees"], of_trees))
+
+
+def fit_selection(real: Rows, drawn: Rows, *, proposals: int, nominal: frozenset[int], min_rows: int,
+                  random_state: int) -> Selection | None:  # fmt: skip
+    """What trees learn of the difference between real and drawn rows; None where these are too few, or where rows that the
+    trees have not seen say that it is nothing.
+
+    `nominal`: columns whose states have no order.
+    """
+    if real.n_rows < LEAST_ROWS:
+        return None
+    rows = Rows([np.concatenate(both) for both in zip(real.states, drawn.states, strict=True)], real.hierarchies)
+    is_real = np.arange(rows.n_rows) < real.n_rows
+    held_out = np.r_[np.arange(real.n_rows), np.arange(drawn.n_rows)] % HELD_OUT == 0
+    loss = LogLoss(is_real.astype(np.float64), np.where(is_real, 1.0, real.n_rows / drawn.n_rows))
+    trees, losses = boosted(rows, loss, ~held_out, held_out, range(len(rows.states)), nominal=nominal, min_rows=min_rows,
+                            n_trees=TREES, rng=np.random.default_rng(random_state))  # fmt: skip
+    n_trees = int(np.argmin(losses))
+    return Selection(proposals, trees.first(n_trees).trimmed()) if n_trees else None
+
+
+def chances(weights: Floats, n_rows: int) -> Floats:
+    """Of every row to be kept, in proportion to its weight but at most 1, shape (rows,); their sum is `n_rows`.
+
+    `weights`: positive, of at least `n_rows` rows.
+    """
+    if not n_rows:
+        return np.zeros_like(weights)
+    kept: Floats = weights * (n_rows / weights.sum())
+    for _ in range(ROUNDS):
+        sure = kept >= 1.0
+        n_sure, left = np.count_nonzero(sure), kept[~sure].sum()
+        if n_sure >= n_rows or left + n_sure >= n_rows * (1 - 1e-9):
+            break
+        kept *= (n_rows - n_sure) / left
+        kept[sure] = 1.0
+    return np.minimum(kept, 1.0)
+
+
+def systematic(chance: Floats, n_rows: int, rng: np.random.Generator) -> Integers:
+    """`n_rows` rows of these chances by one random number (Madow 1949), in rising order."""
+    ends = np.cumsum(chance)
+    points = (np.arange(n_rows) + rng.random()) * (ends[-1] / n_rows if n_rows else 0.0)
+    return np.minimum(np.searchsorted(ends, points, side="right"), len(chance) - 1)
