@@ -73,11 +73,13 @@ class LogLoss:
     """Of scores that should be the log odds of a row being real.
 
     `is_real`: 1 for real rows, 0 for drawn ones; `weight`: of each row, such that both kinds weigh the same. A leaf of fewer real
-    rows than may be told of says as much as one without any.
+    rows than may be told of says as much as one without any; and what a few real rows have is not drawn more often for that,
+    for it would lie too close to them.
     """
 
     PENALTY: ClassVar[float] = 3.0
     ROWS_PER_TREE: ClassVar[int] = 16_000
+    RAISING: ClassVar[int] = 40  # real rows that a leaf needs to raise its rows' odds
 
     is_real: Floats
     weight: Floats
@@ -105,7 +107,8 @@ class LogLoss:
         curvature = np.bincount(leaf, self.weight * share * (1 - share), minlength=n_leaves)
         both = np.bincount(leaf, gradient, minlength=n_leaves)
         without = both - np.bincount(leaf, self.is_real * gradient, minlength=n_leaves)
-        total: Floats = np.where(n_real >= min_rows, both, np.where(n_drawn >= min_rows, without, 0.0))
+        total = np.where(n_real >= min_rows, both, np.where(n_drawn >= min_rows, without, 0.0))
+        total[(n_real < self.RAISING) & (total > 0)] = 0.0
         return total, curvature.astype(np.float64)
 
     def total(self, score: Floats) -> float:

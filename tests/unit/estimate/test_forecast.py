@@ -29,7 +29,14 @@ def of(shape: Shape = SHAPE, machine: Machine = MACHINE, **changes: Any) -> Fore
 
 
 def test_every_trial_is_counted_once_and_a_fixed_candidate_has_one() -> None:
-    fixed = {"structure": "greedy", "max_parents": 2, "n_bins": 50, "max_categories": 100, "smoothing": 1.0, "proposals": 1}
+    fixed = {
+        "structure": "greedy",
+        "max_parents": 2,
+        "n_bins": 50,
+        "max_categories": 100,
+        "smoothing": 1.0,
+        "proposals": 1,
+    }
     found = of(candidates={"bayesian_network": fixed, "gaussian_copula": None, "gan": None}, tuning={"trials": 12})
     assert {each.candidate: each.trials for each in found.candidates} == {
         "bayesian_network": 1,
@@ -109,7 +116,9 @@ def test_the_parameter_that_decides_is_named_with_its_factor() -> None:
     assert 5 < strongest.times < 10
     assert "Its cost hangs most on epochs: with 100 a fit takes" in words.of_candidate(found.of("gan"), found)
     parents = (
-        of(candidates={"bayesian_network": {"max_parents": [3, 6], "n_bins": 64, "proposals": 1}}).of("bayesian_network").influence
+        of(candidates={"bayesian_network": {"max_parents": [3, 6], "n_bins": 64, "proposals": 1}})
+        .of("bayesian_network")
+        .influence
     )
     assert parents is not None
     assert parents.parameter == "max_parents"

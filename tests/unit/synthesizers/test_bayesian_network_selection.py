@@ -125,17 +125,20 @@ class TestSelection:
         assert len(np.unique(kept)) == len(kept) == 10_000
         assert equal.mean() == pytest.approx(0.5 + 0.5 / 8, abs=0.05)
 
-    @pytest.mark.parametrize(("n_real", "as_none"), [(4, True), (5, False)])
-    def test_no_leaf_tells_of_fewer_real_rows_than_may_be_told_of(self, n_real, as_none):
-        """As few as may not be told of look as if they were not there."""
-        leaf = np.repeat([0, 1, 1], [n_real, 30, 10])
-        leaf = np.concatenate([leaf, np.zeros(12, dtype=int)])
-        is_real = np.repeat([1.0, 1.0, 0.0, 0.0], [n_real, 30, 10, 12])
-        loss = LogLoss(is_real, np.ones(len(leaf)))
-        score = np.zeros(len(leaf))
-        gradients, curvatures = loss.leaves(score, loss.gradient(score), leaf, 3, 5)
-        assert gradients.tolist() == [-6.0 if as_none else (n_real - 12) / 2, 10.0, 0.0]
-        assert curvatures.tolist() == [(n_real + 12) / 4, 10.0, 0.0]
+    @pytest.mark.parametrize(("n_real", "n_drawn", "gradient"), [
+        (4, 12, -6.0),  # fewer than may be told of: as if they were not there
+        (5, 12, -3.5),
+        (30, 12, 0.0),  # too few to be sought out
+        (60, 12, 24.0),
+        (0, 4, 0.0),
+    ])  # fmt: skip
+    def test_what_a_leaf_says_of_few_rows(self, n_real, n_drawn, gradient):
+        is_real = np.repeat([1.0, 0.0], [n_real, n_drawn])
+        loss, score = LogLoss(is_real, np.ones(len(is_real))), np.zeros(len(is_real))
+        leaf = np.zeros(len(is_real), dtype=np.uint8)
+        gradients, curvatures = loss.leaves(score, loss.gradient(score), leaf, 2, 5)
+        assert gradients.tolist() == [gradient, 0.0]
+        assert curvatures.tolist() == [(n_real + n_drawn) / 4, 0.0]
 
     @pytest.mark.parametrize("n_rows", [1, 100, 999, 1_000])
     def test_chances_are_bounded_and_add_up(self, n_rows):
