@@ -1,5 +1,6 @@
 """Who is looked at when an earlier choice is validated again, and what stands in for a configuration that gives rows away."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,12 +71,29 @@ def test_who_cannot_be_afforded_waits_and_is_named_but_not_for_ever() -> None:
     assert looked_at(History((*[without] * 4, search)), 3.0) == (["dear"], ["b", "another configuration of a"])
 
 
-def test_who_was_out_of_the_race_is_looked_at_every_fifth_run() -> None:
-    hopeless = past(trial("a", 0.90), trial("a", 0.89, depth=2), trial("b", 0.2), searched=True)
+def test_who_was_out_of_the_race_comes_last_until_it_waited_for_five_runs() -> None:
+    hopeless = past(trial("a", 0.90), trial("a", 0.89, depth=2), trial("b", 0.2), trial("dear", 0.88, seconds=30.0),
+                    searched=True)  # fmt: skip
     without = past(trial("a", 0.90), trial("a", 0.89, depth=3), trial("dear", 0.88))
-    assert looked_at(History((hopeless,)), 100.0)[0] == ["dear", "a"]
-    assert looked_at(History((*[without] * 3, hopeless)), 100.0)[0] == ["dear", "a"]
+    assert looked_at(History((hopeless,)), 100.0) == (["a", "dear", "b"], [])
+    assert looked_at(History((hopeless,)), 1.0) == (["a"], ["dear"])  # nobody waits for one that is out
+    assert looked_at(History((*[without] * 3, hopeless)), 100.0)[0] == ["dear", "a", "b"]
     assert looked_at(History((*[without] * 4, hopeless)), 100.0)[0] == ["b", "dear", "a"]
+
+
+def test_a_family_that_the_gate_held_back_on_the_hold_out_is_looked_at_every_fifth_run() -> None:
+    held_back = replace(past(*ALL, searched=True), held_back=("b",))
+    without = replace(past(trial("a", 0.90), trial("a", 0.89, depth=3), trial("dear", 0.88)), held_back=("b",))
+    assert looked_at(History((held_back,)), 100.0)[0] == ["a", "dear"]
+    assert looked_at(History((*[without] * 3, held_back)), 100.0)[0] == ["dear", "a"]
+    assert looked_at(History((*[without] * 4, held_back)), 100.0)[0] == ["b", "dear", "a"]
+
+
+def test_where_the_gate_refuses_a_look_another_configuration_of_that_family_is_tried() -> None:
+    looks, refused = Looks(10.0, trial("b", 0.95, objections=("copies",)), trial("b", 0.94, depth=4)), past(*ALL)
+    search = SimpleNamespace(spaces=dict.fromkeys(("a", "b")))
+    found = next(_others(search, History((replace(refused, searched=True),)), refused, looks, []))
+    assert (found.candidate, found.hyperparameters, looks.asked) == ("b", {"depth": 4}, ["b", "b"])
 
 
 def test_where_the_choice_was_not_fitted_no_other_configuration_of_its_family_is() -> None:
@@ -98,12 +116,12 @@ def test_another_configuration_stands_in_for_one_that_the_gate_refuses(
     outcomes: list[TrialRecord], seconds: float, found: int | None, asked: int
 ) -> None:
     looks = Looks(seconds, *outcomes)
-    stands_in = _passing(REFUSED, past(*ALL), looks, 1.0)
+    stands_in = _passing(REFUSED, looks, 1.0)
     assert (stands_in and stands_in.hyperparameters["depth"]) == found
     assert len(looks.asked) == asked
 
 
 def test_a_choice_that_passes_needs_no_other() -> None:
     looks, own = Looks(10.0), trial("a", 0.9)
-    assert _passing(own, past(*ALL), looks, 1.0) is own
+    assert _passing(own, looks, 1.0) is own
     assert looks.asked == []
