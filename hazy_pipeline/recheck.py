@@ -35,23 +35,18 @@ def recheck(run: Run) -> Json:
     model is judged on the new rows first, and only if that is further behind them than it was is the configuration fitted
     again: for a few epochs from the champion's weights where its family can (`serving.trained_further`), and from random
     ones if these do not confirm it. Where the rows are too many or too few to compare its distance with earlier looks, the
-    champion's model is judged as well. Then looks at others, see `_others`. A champion that cannot be loaded is passed over
-    (`lost` says so).
+    champion's model is judged as well. Then looks at others, see `_others`; where the champion's model is further behind than
+    it was, before anything dear is fitted. A champion that cannot be loaded is passed over (`lost` says so).
     """
     search, history = search_of(run), searches(run)
     latest = history.latest
     assert latest is not None, "a recheck needs an earlier search"
-    looks = _Looks(run, search, history.saved())
+    looks = _Looks(run, search, history)
     limit = limit_of(run, search)
     found = _winner(run, search, history, latest, looks, limit)
-    late: list[str] = []
     if found.why is None:
-        others = list(_others(search, history, latest, looks, late))
-        gaps = history.gaps(_rows(run, search))
-        # not fitted on the rows of a look: as far behind real rows as usual
-        own = found.score if found.as_others or not gaps else limit - median(gaps)
-        found = replace(found, why=why_overtaken(latest.winner, own, found.error, gaps, history.leads(), others))
-    return {"stands": found.why is None, "reason": found.why or _confirmed(latest.winner, found, late),
+        found = replace(found, why=_overtaken(run, search, history, latest, looks, found, limit))
+    return {"stands": found.why is None, "reason": found.why or _confirmed(latest.winner, found, looks.late),
             "winner": latest.winner, "hyperparameters": found.hyperparameters,
             "score": found.score, "rows": found.rows, "metrics": found.metrics, "limit": limit, "before": latest.run_id,
             "start_from": found.start_from, "seconds": looks.further, "lost": found.lost, "moved": _moved(run)}  # fmt: skip
@@ -60,21 +55,41 @@ def recheck(run: Run) -> Json:
 class _Looks:
     """Quick trials of this run, and the seconds that are left for them."""
 
-    def __init__(self, run: Run, search: Search, seconds: float) -> None:
-        self._run, self._search, self._left = run, search, seconds
+    def __init__(self, run: Run, search: Search, history: History) -> None:
+        self._run, self._search, self._history, self._left = run, search, history, history.saved()
         self.further = 0.0  # seconds of the champion's further training and its judgement
         self._seen = {name: records(search, name) for name in search.spaces}  # of a life of this task that was killed
+        self._passing: dict[int, bool] = {}  # by slot
         self.own: TrialRecord | None = None  # the earlier winner's
+        self.others: list[TrialRecord] | None = None  # None: not yet made
+        self.late: list[str] = []  # who waits for a later run
 
     def affords(self, seconds: float) -> bool:
         return seconds <= self._left
 
-    def at(self, candidate: str) -> TrialRecord | None:
-        """A look at a candidate: first at its best of before, then at what the sampler suggests, knowing all scores."""
+    def at(self, candidate: str, *, quick: bool = True) -> TrialRecord | None:
+        """A look at a candidate: first at its best of before, then at what the sampler suggests, knowing all scores.
+
+        Not `quick`: its best of this run goes on from there.
+        """
         known = self._seen[candidate]
-        record = known.pop(0) if known else worker_of(self._run, candidate, "recheck").make_one(quick=True)
+        record = known.pop(0) if known else worker_of(self._run, candidate, "recheck").make_one(quick=quick)
         self._left -= record.seconds if record is not None else 0.0
         return record
+
+    def passes(self, record: TrialRecord) -> bool:
+        """Whether the privacy gate lets a configuration pass in all splits of the rows, where a search would ask for that.
+
+        On few rows a look may pass by chance, and a search for that reason would end as the last one did. It is asked
+        whatever was saved, for a search takes more; a family that is too dear for that passes.
+        """
+        last = self._history.latest_search
+        dear = last is None or self._search.splits * record.seconds > last.seconds / 2
+        if self._search.splits > 1 and not dear and record.slot not in self._passing:
+            again = self.at(record.candidate, quick=False)
+            same = again is not None and again.hyperparameters == record.hyperparameters
+            self._passing[record.slot] = again is None or not same or not again.objections
+        return self._passing.get(record.slot, True)
 
     def spend(self, seconds: float) -> None:
         self._left -= seconds
@@ -114,6 +129,8 @@ def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Lo
             )
             if (dear and served.why is None) or (served.why is not None and not gaps):
                 return served
+            if dear and (why := _overtaken(run, search, history, latest, looks, served, limit)) is not None:
+                return replace(served, why=why)
         except ModelError as damage:
             lost, start = not_compared(champion, damage), None
             if not gaps:
@@ -150,6 +167,21 @@ def _passing(own: TrialRecord, looks: "_Looks", seconds: float) -> TrialRecord |
             break
         tries.append(record)
     return tries[-1] if tries[-1].score is not None and not tries[-1].objections else None
+
+
+def _overtaken(run: Run, search: Search, history: History, latest: Past, looks: _Looks, found: Verdict,
+               limit: float) -> str | None:  # fmt: skip
+    """Why the choice may have been overtaken, in words; None where nobody is ahead who was not before."""
+    if looks.others is None:
+        looks.others = list(_others(search, history, latest, looks, looks.late))
+    gaps = history.gaps(_rows(run, search))
+    # not fitted on the rows of a look: as far behind real rows as usual
+    own = found.score if found.as_others or not gaps else limit - median(gaps)
+    for record in looks.others:
+        why = why_overtaken(latest.winner, own, found.error, gaps, history.leads(), [record])
+        if why is not None and (record.candidate == latest.winner or looks.passes(record)):
+            return why
+    return None
 
 
 def _others(search: Search, history: History, latest: Past, looks: _Looks, late: list[str]) -> Iterator[TrialRecord]:

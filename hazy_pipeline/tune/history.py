@@ -16,7 +16,8 @@ from upath import UPath
 from hazy_pipeline.run_store import folder_name
 from hazy_pipeline.search_spaces import Hyperparameters, in_words
 from hazy_pipeline.tune.budget import allowance
-from hazy_pipeline.tune.choice import best_of
+from hazy_pipeline.tune.choice import best_of, passing
+from hazy_pipeline.tune.rungs import step_of
 from hazy_pipeline.tune.trial import TrialRecord
 
 MOST_RUNS = 50  # that are read
@@ -218,6 +219,10 @@ def _on_about(record: TrialRecord, rows: int) -> float | None:
 
 
 def _low(found: Sequence[TrialRecord]) -> float | None:
-    """The best score on the lowest rung that the privacy gate would let pass; None where there is none."""
-    return max((r.rungs[min(r.rungs)].score for r in found if r.rungs and not r.objections and not r.confirms),
-               default=None)  # fmt: skip
+    """The best score on the lowest rung that the privacy gate would let pass; None where there is none.
+
+    Where that is all rows, what passed there may have been refused when it was judged on all splits of them.
+    """
+    small = any(step_of(1) == min(record.rungs) for record in found if record.rungs and not record.confirms)
+    passed = [record for record in (passing(found) if small else found) if record.rungs and not record.objections]
+    return max((r.rungs[min(r.rungs)].score for r in passed if not r.confirms), default=None)
