@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hazy_pipeline.recheck import MOST_REPAIRS, _others, _passing
+from hazy_pipeline.recheck import MOST_REPAIRS, _Looks, _others, _passing
 from hazy_pipeline.tune.history import History, Past
 from hazy_pipeline.tune.trial import Rung, TrialRecord
 
@@ -125,3 +125,32 @@ def test_a_choice_that_passes_needs_no_other() -> None:
     looks, own = Looks(10.0), trial("a", 0.9)
     assert _passing(own, looks, 1.0) is own
     assert looks.asked == []
+
+
+class Splits(_Looks):
+    """Looks whose trials have a given outcome, in a search that judges all rows in `splits` splits."""
+
+    def __init__(self, splits: int, *outcomes: TrialRecord) -> None:
+        search = SimpleNamespace(splits=splits, spaces={})
+        super().__init__(None, search, History((past(*ALL, searched=True),)))
+        self.outcomes = list(outcomes)
+
+    def at(self, candidate: str, *, quick: bool = True) -> TrialRecord | None:
+        assert not quick
+        return self.outcomes.pop(0)
+
+
+def test_who_would_overtake_on_few_rows_must_pass_the_gate_in_all_splits_and_is_asked_once() -> None:
+    looks = Splits(3, trial("b", 0.93), replace(REFUSED, candidate="b"))
+    one, other = trial("b", 0.95), replace(trial("b", 0.95), slot=1)
+    assert [looks.passes(one), looks.passes(other), looks.passes(one), looks.passes(other)] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert looks.outcomes == []
+    assert Splits(3, None).passes(one)  # no trial is left to ask it with
+    assert Splits(3, replace(REFUSED, hyperparameters={"depth": 9})).passes(one)  # of another configuration
+    assert Splits(1).passes(one)
+    assert Splits(3).passes(trial("dear", 0.95, seconds=30.0))  # half a search would be spent on it
