@@ -10,7 +10,7 @@ from hazy_pipeline.contest import data_of, limit_of, search_of, searches, worker
 from hazy_pipeline.errors import ModelError
 from hazy_pipeline.profile.drift import drift
 from hazy_pipeline.profile.model import Profile
-from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, not_compared, version_at
+from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, Version, not_compared, version_at
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, RunFolder
 from hazy_pipeline.search_spaces import in_words
@@ -123,19 +123,18 @@ def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Lo
     start = champion if serves and starts_warm(latest, champion) else None
     lost: str | None = None
     if champion is not None and serves and (dear or not gaps):
-        try:
-            served = replace(
-                as_it_is(run, search, champion, limit), start_from=start.number if start is not None else None
-            )
-            if (dear and served.why is None) or (served.why is not None and not gaps):
-                return served
-            if dear and (why := _overtaken(run, search, history, latest, looks, served, limit)) is not None:
-                return replace(served, why=why)
-        except ModelError as damage:
-            lost, start = not_compared(champion, damage), None
-            if not gaps:
-                unknown = f"how close {in_words(latest.winner)} was to real data on about as many rows is not known"
-                return Verdict(0.0, 0.0, 0, {}, latest.hyperparameters, unknown, lost=lost)
+        served, lost = _served(run, search, champion, limit)
+        if served is None and not gaps:
+            unknown = f"how close {in_words(latest.winner)} was to real data on about as many rows is not known"
+            return Verdict(0.0, 0.0, 0, {}, latest.hyperparameters, unknown, lost=lost)
+        if served is None:
+            start = None
+        elif served.why is None and dear:
+            return replace(served, start_from=start.number if start is not None else None)
+        elif served.why is not None and not gaps:
+            return served
+        elif dear and (why := _overtaken(run, search, history, latest, looks, served, limit)) is not None:
+            return replace(served, why=why)
     if start is not None:
         found, seconds = trained_further(run, search, history, start, limit)
         looks.spend(seconds)
@@ -152,6 +151,14 @@ def _winner(run: Run, search: Search, history: History, latest: Past, looks: _Lo
     return Verdict(
         instead.score, error, instead.rows, instead.metrics, instead.hyperparameters, why, trouble, lost=lost
     )
+
+
+def _served(run: Run, search: Search, champion: Version, limit: float) -> tuple[Verdict | None, str | None]:
+    """What the model that serves reaches; where it cannot be loaded None, and a sentence that says so."""
+    try:
+        return as_it_is(run, search, champion, limit), None
+    except ModelError as error:
+        return None, not_compared(champion, error)
 
 
 def _passing(own: TrialRecord, looks: "_Looks", seconds: float) -> TrialRecord | None:
