@@ -26,6 +26,7 @@ BEST_EARLIER = 2  # configurations of a candidate that its next study begins wit
 MARGIN = 0.01  # a change of the score that is never called a change
 GAP_MARGIN = 0.03  # the same for its distance to real rows: other samples of unchanged data moved it by up to 0.028
 ERRORS = 2.0
+ENOUGH_FITS = 3  # of a choice, from which on what they differ by is believed: two may lie far apart by chance
 ALIKE = 2.0  # times as many rows: scores of a family on them may be compared
 NORMAL = 1.4826  # a normal distribution's standard deviation in median absolute deviations
 
@@ -201,9 +202,10 @@ def why_overtaken(winner: str, score: float, error: float, gaps: Sequence[float]
 
 
 def noise(error: float, gaps: Sequence[float]) -> float:
-    """A difference of two scores that is none: two standard errors of theirs, or of what a choice's fits differ by."""
+    """A difference of two scores that is none: two standard errors of theirs, or of what a choice's fits differ by, where there are
+    enough of them to tell."""
     usual = median(gaps) if gaps else 0.0
-    spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if gaps else 0.0
+    spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if len(gaps) >= ENOUGH_FITS else 0.0
     return max(MARGIN, ERRORS * max(spread, 2**0.5 * error))
 
 

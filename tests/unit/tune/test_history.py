@@ -146,6 +146,7 @@ def test_what_a_choice_differs_by_from_fit_to_fit_is_no_lead() -> None:
 def test_a_difference_within_two_standard_errors_or_the_usual_spread_is_none() -> None:
     assert noise(0.0, []) == 0.01
     assert noise(0.01, GAPS) == pytest.approx(2 * 2**0.5 * 0.01)
+    assert noise(0.001, [0.02, 0.07]) == 0.01  # two do not tell
     assert noise(0.001, [0.08, 0.10, 0.12]) == pytest.approx(2 * 1.4826 * 0.02)
 
 
