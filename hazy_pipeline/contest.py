@@ -8,7 +8,7 @@ from upath import UPath
 from hazy_pipeline import settings
 from hazy_pipeline.errors import DataError
 from hazy_pipeline.evaluate import real_limit
-from hazy_pipeline.leaderboard import absent, as_csv, line_of, rank, standing_of
+from hazy_pipeline.leaderboard import absent, as_csv, first_of, line_of, rank
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, digest
 from hazy_pipeline.search_spaces import Hyperparameters, SearchSpace, in_words
@@ -16,7 +16,6 @@ from hazy_pipeline.tables import Tables, write_frames
 from hazy_pipeline.tune.budget import Prediction, ruled_out
 from hazy_pipeline.tune.history import History, Past, keep, read_history
 from hazy_pipeline.tune.objective import objective
-from hazy_pipeline.tune.race import leader
 from hazy_pipeline.tune.rungs import rungs_of, splits_of, step_of
 from hazy_pipeline.tune.search import Search, is_prepared, open_ledger, open_study
 from hazy_pipeline.tune.splits import read_splits, write_splits
@@ -174,9 +173,7 @@ def choose(run: Run, entries: list[Json]) -> Json:
         if not scored:
             raise DataError(f"{run.config.name}: no candidate was tuned successfully; see the errors of the tuning tasks, "
                             "or give the search more time (tuning.seconds)")  # fmt: skip
-        first = leader([standing_of(entry) for entry in scored])
-        assert first is not None, "a scored entry has a standing"
-        winner = next(entry for entry in scored if entry["candidate"] == first.candidate)
+        winner = first_of(scored, again["winner"] if again is not None else None)
     leaderboard = [winner, *sorted((e for e in entries if e is not winner), key=lambda e: rank(e, winner))]
     leaderboard += [absent(name, f"ruled out: {reason}") for name, reason in decided["ruled_out"].items()]
     limit = again["limit"] if again else limit_of(run, search)
@@ -204,7 +201,7 @@ def _reasons(run: Run, search: Search, leaderboard: list[Json], again: Json | No
             ": no search was needed." if again["stands"] else
             f"; so all were searched again, and {in_words(winner['candidate'])} "
             f"{'takes its place' if changed else 'won again'}."))  # fmt: skip
-        sentences += [again["moved"]] if again["moved"] else []
+        sentences += [sentence for sentence in (again.get("lost"), again["moved"]) if sentence]
     made = sum(entry["trials"] for entry in leaderboard)
     spent = sum(entry["seconds"] for entry in leaderboard)
     asked = "" if search.trials > 10**4 else f" of {search.trials}"

@@ -8,7 +8,7 @@ from typing import Any
 from upath import UPath
 
 from hazy_pipeline.config import Promotion
-from hazy_pipeline.errors import SchemaChangedError
+from hazy_pipeline.errors import ModelError, SchemaChangedError
 from hazy_pipeline.evaluate.result import Evaluation, Group
 from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, local_folder
@@ -25,6 +25,7 @@ def judge(run: Run, folder: UPath, *, rows: int, model: UPath, winner: Json, tra
 
     `winner`: the line of the leaderboard whose `model` this is, `trained`: what its training took. `told`: what was held
     back before, in sentences. `before`: an earlier judgement of this run, which holds the champion's scores.
+    `lost` of what is returned: that the champion could not be compared and why, in a sentence; None where that is not so.
     """
     from hazy_pipeline.evaluate import evaluate, real_limit
     from hazy_pipeline.evaluate.privacy import CLEARLY, privacy_gate
@@ -40,13 +41,14 @@ def judge(run: Run, folder: UPath, *, rows: int, model: UPath, winner: Json, tra
         synthetic = load_synthesizer(local).sample(real.num_rows, random_state=config.seed)[table.name]
     found = evaluate(synthetic, real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
     limit = real_limit(real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
-    champion = before["champion"] if before else _champion(run, train, rows)
+    champion, lost = (before["champion"], before.get("lost")) if before else _champion(run, train, rows)
     verdict, clearly = privacy_gate(found), privacy_gate(found, beyond=CLEARLY)
     chosen = run.outputs("select")
+    known = [*([lost] if lost and lost not in chosen["reasons"] else []), *chosen["reasons"]]
     page = report_page(
         title=config.name, evaluation=found, limit=limit, table=table, synthetic=synthetic, reference=reference,
         facts=_facts(run, trained), leaderboard=chosen["leaderboard"], winner=winner,
-        reasons=[*told, *_reasons(chosen["leaderboard"], searched=chosen["searched"]), *chosen["reasons"], *describe(found, limit)], verdict=verdict,
+        reasons=[*told, *_reasons(chosen["leaderboard"], searched=chosen["searched"]), *known, *describe(found, limit)], verdict=verdict,
     )  # fmt: skip
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "evaluation.json").write_text(
@@ -58,8 +60,8 @@ def judge(run: Run, folder: UPath, *, rows: int, model: UPath, winner: Json, tra
     ).items():
         with (folder / name).open("wb") as file:
             figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
-    return {**_summary(run, found), "limit": _summary(run, limit), "champion": champion, "privacy_verdict": verdict,
-            "clear_verdict": clearly}  # fmt: skip
+    return {**_summary(run, found), "limit": _summary(run, limit), "champion": champion, "lost": lost,
+            "privacy_verdict": verdict, "clear_verdict": clearly}  # fmt: skip
 
 
 def model_card(run: Run, judged: Json, winner: Json, trained: Json, told: Sequence[str] = ()) -> str:
@@ -78,6 +80,7 @@ def model_card(run: Run, judged: Json, winner: Json, trained: Json, told: Sequen
             lines.append(f"| {name} | {judged[name]:.3f} | {judged['limit'][name]:.3f} |")
     lines += ["", "Judged on a hold-out that neither tuning nor training saw; 1 is best. Report: `report.html` of the run.",
               f"Privacy: {'; '.join(judged['privacy_verdict']) or 'no sign of copied training rows'}."]  # fmt: skip
+    told = [*told, *([judged["lost"]] if judged.get("lost") else [])]
     lines += ["", " ".join(told)] if told else []
     return "\n".join(lines)
 
@@ -110,22 +113,25 @@ def at_the_gate(judged: Json, rules: Promotion) -> bool:
     return bool(reasons) and reasons == list(judged["privacy_verdict"]) and not judged.get("clear_verdict", reasons)
 
 
-def _champion(run: Run, train: Tables, rows: int) -> dict[str, Any] | None:
-    """The serving version's scores on today's hold-out; None where there is none, or its columns differ."""
+def _champion(run: Run, train: Tables, rows: int) -> tuple[dict[str, Any] | None, str | None]:
+    """The serving version's scores on today's hold-out; None where there is none, its columns differ, or it cannot be
+    loaded: then the sentence that says so, too."""
     from hazy_pipeline.evaluate import evaluate
-    from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, model_folder, version_at
-    from hazy_pipeline.synthesizers.base import load_synthesizer
+    from hazy_pipeline.registry.models import CHAMPION, RUN_TAG, load_version, not_compared, version_at
 
     version = version_at(run.tracking, CHAMPION)
     if version is None or version.tags.get("schema") != train.schema.digest or version.tags.get(RUN_TAG) == run.run_id:
-        return None
+        return None, None
+    try:
+        model = load_version(run.tracking, version)
+    except ModelError as error:
+        return None, not_compared(version, error)
     config, table = run.config, train.schema.only_table
     real = train.read(table.name, max_rows=rows, random_state=config.seed)
     reference = run.tables("profile", "split", "holdout").read(table.name, max_rows=rows, random_state=config.seed)
-    with model_folder(run.tracking, str(version.number)) as (_, folder):
-        synthetic = load_synthesizer(folder).sample(real.num_rows, random_state=config.seed)[table.name]
+    synthetic = model.sample(real.num_rows, random_state=config.seed)[table.name]
     found = evaluate(synthetic, real, reference, table, target=config.target, random_state=config.seed, max_rows=rows)
-    return {"version": version.number, **_summary(run, found)}
+    return {"version": version.number, **_summary(run, found)}, None
 
 
 def _summary(run: Run, evaluation: Evaluation) -> dict[str, Any]:
@@ -195,8 +201,12 @@ def _reasons(leaderboard: list[dict[str, Any]], *, searched: bool) -> list[str]:
     held_back = any(other["objections"] and other["score"] > first["score"] and other["rows"] == first["rows"]
                     for other in scored)  # fmt: skip
     which = "the candidates that the privacy gate lets pass" if held_back else "all candidates"
-    reasons = [f"{_name(first)} reached the best score of {which} on validation rows: {first['score']:.3f}." if searched else
-               f"{_name(first)} keeps its place, with a score of {first['score']:.3f} on the new validation rows."]  # fmt: skip
+    behind = any(not other["objections"] and other["score"] > first["score"] and other["rows"] == first["rows"]
+                 and other.get("splits", 1) == first.get("splits", 1) for other in scored)  # fmt: skip
+    reasons = [f"{_name(first)} keeps its place, with a score of {first['score']:.3f} on the new validation rows." if not searched else
+               f"{_name(first)} was chosen before and keeps its place: nobody is ahead of its {first['score']:.3f} on validation rows "
+               "by more than the standard error." if behind else
+               f"{_name(first)} reached the best score of {which} on validation rows: {first['score']:.3f}."]  # fmt: skip
     for other in others:
         if other["score"] is None:
             reasons.append(f"{_name(other)} was not tried: {other['note']}.")
@@ -227,16 +237,16 @@ def _name(entry: dict[str, Any]) -> str:
 
 def refuse_changed_schema(run: Run, schema: DatasetSchema) -> None:
     """Raise SchemaChangedError where columns or types differ from those the champion was trained on."""
-    from hazy_pipeline.registry.models import CHAMPION, model_folder, version_at
-    from hazy_pipeline.synthesizers.base import read_model
+    from hazy_pipeline.registry.models import CHAMPION, schema_of, version_at
 
     champion = version_at(run.tracking, CHAMPION)
     if champion is None or champion.tags.get("schema") == schema.digest:
         return
-    with model_folder(run.tracking, str(champion.number)) as (_, folder):
-        before = DatasetSchema.model_validate(read_model(folder)["schema"])
+    try:
+        how = f"({differences(schema_of(run.tracking, champion), schema)}); the champion keeps serving"
+    except ModelError as error:  # its tag tells that they differ, its model alone in what
+        how = f"(in what cannot be told, for it could not be loaded: {error})"
     raise SchemaChangedError(
         f"{run.config.name}: the source's columns or types differ from those of champion version {champion.number} "
-        f"({differences(before, schema)}); the champion keeps serving. If the change is meant, "
-        "trigger a run with accept_schema_change"
+        f"{how}. If the change is meant, trigger a run with accept_schema_change"
     )

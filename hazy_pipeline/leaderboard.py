@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from typing import Any
 
 from hazy_pipeline.run_store import Json
@@ -24,6 +25,7 @@ def line_of(search: Search, candidate: str) -> Json:
         "candidate": candidate,
         "score": best.score if best else None,
         "rows": best.rows if best else 0,
+        "error": best.rungs[best.step].error if best else 0.0,
         "splits": search.splits if best and best.step == SPLITS_STEP else 1,
         "hyperparameters": best.hyperparameters if best else {},
         "metrics": best.metrics if best else {},
@@ -43,7 +45,7 @@ def _in_one_split(best: TrialRecord | None) -> dict[int, float]:
 
 
 def absent(candidate: str, note: str) -> Json:
-    return {"candidate": candidate, "score": None, "rows": 0, "splits": 1, "hyperparameters": {}, "metrics": {}, "objections": [],
+    return {"candidate": candidate, "score": None, "rows": 0, "error": 0.0, "splits": 1, "hyperparameters": {}, "metrics": {}, "objections": [],
             "trials": 0, "seconds": 0.0, "by_rung": {}, "note": note}  # fmt: skip
 
 
@@ -51,6 +53,22 @@ def standing_of(entry: Json) -> Standing:
     scores = entry.get("by_rung") or {str(step_of(1)): entry["score"]}
     return Standing(entry["candidate"], entry.get("trials", 1), {int(step): s for step, s in scores.items()}, 0.0, 0,
                     bool(entry["objections"]))  # fmt: skip
+
+
+def first_of(entries: list[Json], earlier: str | None = None) -> Json:
+    """The line, of those with a score, that is ahead.
+
+    The family `earlier` was chosen before these scores were seen: it stands unless another is ahead of it by more than the
+    standard error of their difference, as a configuration does within its family (`tune.choice`).
+    """
+    first = leader([standing_of(entry) for entry in entries])
+    assert first is not None, "a scored entry has a standing"
+    ahead = next(entry for entry in entries if entry["candidate"] == first.candidate)
+    own = next((entry for entry in entries if entry["candidate"] == earlier), None)
+    if own is None or own["objections"] or own["rows"] != ahead["rows"]:
+        return ahead
+    error = math.hypot(own.get("error", 0.0), ahead.get("error", 0.0))
+    return own if lead(standing_of(ahead), standing_of(own)) <= error else ahead
 
 
 def rank(entry: Json, winner: Json) -> tuple[bool, bool, float]:

@@ -10,11 +10,11 @@ from hazy_pipeline.errors import HazyError
 from hazy_pipeline.evaluate import evaluate, privacy_gate
 from hazy_pipeline.evaluate.privacy import CLEARLY
 from hazy_pipeline.evaluate.result import Evaluation
-from hazy_pipeline.registry.models import SCORES_FROM_SCRATCH, Version, earlier_model, model_folder
+from hazy_pipeline.registry.models import SCORES_FROM_SCRATCH, Version, earlier_model, load_version
 from hazy_pipeline.run import Run
 from hazy_pipeline.search_spaces import Hyperparameters, in_words
 from hazy_pipeline.synthesizers import synthesizer_class
-from hazy_pipeline.synthesizers.base import StopFitting, Synthesizer, load_synthesizer
+from hazy_pipeline.synthesizers.base import StopFitting, Synthesizer
 from hazy_pipeline.tune.history import History, Past, why_too_far
 from hazy_pipeline.tune.objective import objective, objective_error
 from hazy_pipeline.tune.search import Search, seed_of
@@ -36,12 +36,13 @@ class Verdict:
     instead_of: str | None = None  # why these are not the hyperparameters chosen before
     as_others: bool = True  # whether it was fitted on the rows of a quick look, and on no others
     start_from: int | None = None  # the version whose weights the training may begin with
+    lost: str | None = None  # that the model that serves could not be compared, in a sentence
 
 
 def as_it_is(run: Run, search: Search, champion: Version, limit: float) -> Verdict:
-    """The model that serves, on the new data: is it as close to real rows as when it was trained?"""
-    with model_folder(run.tracking, str(champion.number)) as (_, folder):
-        found = _judged(run, search, load_synthesizer(folder))
+    """The model that serves, on the new data: is it as close to real rows as when it was trained? Raises ModelError where
+    it cannot be loaded."""
+    found = _judged(run, search, load_version(run.tracking, champion))
     score, error = objective(found, search.use_case), objective_error(found, search.use_case)
     objections = "; ".join(privacy_gate(found))
     why = (f"{in_words(champion.algorithm)} could not be validated: {objections}" if objections else
@@ -78,7 +79,7 @@ def trained_further(run: Run, search: Search, history: History, champion: Versio
     fit from random weights must tell. And the seconds that it took.
 
     As close to the new rows as it was to its own: the choice stands, and its training begins with the champion's weights.
-    Further away, where the lowest rung is all rows, but no further than earlier fits of the family were: it stands, and the
+    Further away, where the lowest rung is all rows, but no further than earlier fits of the choice were: it stands, and the
     training begins with random weights, for what moved this far is not learned again in a few epochs.
     """
     data, part, began = data_of(run, search), search.rungs[0], time.perf_counter()
@@ -115,5 +116,5 @@ def _verdict(run: Run, search: Search, history: History, champion: Version, limi
                       as_others=part == 1)  # fmt: skip
     if why_too_far(name, limit - score, error, [_gap_then(champion)]) is None:
         return replace(verdict, start_from=champion.number)
-    gaps = history.gaps(name, rows)
+    gaps = history.gaps(rows)
     return verdict if part == 1 and gaps and why_too_far(name, limit - score, error, gaps) is None else None

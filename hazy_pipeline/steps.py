@@ -318,7 +318,8 @@ def promote(run: Run) -> Json:
     else:
         models.promote(run.tracking, number)
         alias = models.CHAMPION
-    outputs = {"version": number, "alias": alias, "reasons": reasons, "told": final["told"]}
+    outputs = {"version": number, "alias": alias, "reasons": reasons,
+               "told": [*final["told"], *([lost] if (lost := final["judged"].get("lost")) else [])]}  # fmt: skip
     run.folder.step("promote").record(outputs)
     return {**outputs, "links": {**run.links(report=True), "Model version": run.tracking.version_page(number)}}
 

@@ -23,7 +23,7 @@ from hazy_pipeline.errors import HazyError, ModelError
 from hazy_pipeline.registry import pyfunc
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.schema import DatasetSchema, TableSchema
-from hazy_pipeline.synthesizers.base import read_model
+from hazy_pipeline.synthesizers.base import Synthesizer, load_synthesizer, read_model
 from hazy_pipeline.tables import arrow_type
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -56,7 +56,7 @@ def register(tracking: Tracking, mlflow_run: str, model: Path, *, pipeline_run: 
     if known is not None:
         return known
     _use(tracking)
-    schema = DatasetSchema.model_validate(read_model(model)["schema"])
+    schema = _schema(model)
     with mlflow.start_run(run_id=mlflow_run):
         logged = mlflow.pyfunc.log_model(
             name="generator",
@@ -138,15 +138,58 @@ def challenge(tracking: Tracking, number: int) -> None:
 
 @contextmanager
 def model_folder(tracking: Tracking, alias: str) -> Iterator[tuple[Version, Path]]:
-    """A version's model folder on this machine; raises ModelError where there is no such version."""
+    """A version's model folder on this machine; raises ModelError where there is no such version, or MLflow has no such
+    folder any more, and MLflow's own error where it cannot be reached."""
     version = version_at(tracking, alias)
     if version is None:
         raise ModelError(_absent(tracking, alias))
     _use(tracking)
     with tempfile.TemporaryDirectory() as temporary:
         uri = f"models:/{tracking.generator}/{version.number}"
-        local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+        try:
+            local = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+                raise
+            raise ModelError(f"{tracking.generator} version {version.number}: {error.message}") from error
         yield version, local / "artifacts" / _artifact_folder(local)
+
+
+def load_version(tracking: Tracking, version: Version) -> Synthesizer:
+    """A version's model; raises ModelError where its folder is damaged, missing, or of a newer format, and MLflow's own
+    error where MLflow cannot be reached."""
+    with _folder_of(tracking, version) as folder:
+        return load_synthesizer(folder)
+
+
+def schema_of(tracking: Tracking, version: Version) -> DatasetSchema:
+    """The schema that a version was trained on; raises as `load_version` does."""
+    with _folder_of(tracking, version) as folder:
+        return _schema(folder)
+
+
+def _schema(folder: Path) -> DatasetSchema:
+    try:
+        return DatasetSchema.model_validate(read_model(folder)["schema"])
+    except ValueError as error:
+        raise ModelError(f"{folder}: its schema is damaged ({error}); register the model again") from error
+
+
+@contextmanager
+def _folder_of(tracking: Tracking, version: Version) -> Iterator[Path]:
+    """A version's model folder; a ModelError about it does not name the temporary folder that it lies in."""
+    with model_folder(tracking, str(version.number)) as (_, folder):
+        try:
+            yield folder
+        except ModelError as error:
+            raise ModelError(str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")) from error
+
+
+def not_compared(champion: Version, error: ModelError) -> str:
+    """What a report says where the champion's model could not be loaded; the log is told as well."""
+    told = f"Champion version {champion.number} could not be loaded ({error}), so it was not compared."
+    log.warning("%s", told)
+    return told
 
 
 @contextmanager
@@ -200,9 +243,13 @@ def _absent(tracking: Tracking, alias: str) -> str:
 def _artifact_folder(local: Path) -> str:
     import yaml
 
-    flavors = yaml.safe_load((local / "MLmodel").read_text(encoding="utf-8"))["flavors"]
-    path = flavors["python_function"]["artifacts"][pyfunc.MODEL_ARTIFACT]["path"]
-    return Path(path).name
+    try:
+        flavors = yaml.safe_load((local / "MLmodel").read_text(encoding="utf-8"))["flavors"]
+        return Path(flavors["python_function"]["artifacts"][pyfunc.MODEL_ARTIFACT]["path"]).name
+    except FileNotFoundError:
+        raise ModelError("MLmodel: missing; register the model again") from None
+    except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise ModelError(f"MLmodel: damaged ({type(error).__name__}: {error}); register the model again") from None
 
 
 def _use(tracking: Tracking) -> None:

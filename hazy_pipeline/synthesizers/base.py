@@ -1,6 +1,8 @@
 """The contract of every synthesizer, and what all of them share: blocks of rows with seeds of their own, and a folder."""
 
 import json
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +19,18 @@ from hazy_pipeline.search_spaces import Hyperparameters, Value
 from hazy_pipeline.tables import BATCH_ROWS, Frames, Tables
 
 MODEL_FILE = "model.json"
+# What reading a damaged or foreign folder raises; a file that is missing or cut short may mislead any of its readers
+DAMAGE = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 BLOCK_ROWS = 65_536  # rows that share one seed; part of the format: changing it changes what a seed gives
 
 OnEpoch = Callable[[int, float], None]  # (epoch from 0, validation loss: lower is better)
@@ -170,15 +184,20 @@ class Synthesizer(ABC):
                 f"{folder}: format {model['format_version']} of {cls.name} is newer than {cls.format_version}; "
                 "update hazy-pipeline"
             )
-        synthesizer = cls(
-            DatasetSchema.model_validate(model["schema"]),
-            random_state=model["random_state"],
-            min_rows=model["min_rows"],
-            text=model["text"],
-            target=model.get("target"),
-            **model["hyperparameters"],
-        )
-        synthesizer._load(folder, model["state"], model["format_version"])
+        try:
+            synthesizer = cls(
+                DatasetSchema.model_validate(model["schema"]),
+                random_state=model["random_state"],
+                min_rows=model["min_rows"],
+                text=model["text"],
+                target=model.get("target"),
+                **model["hyperparameters"],
+            )
+            synthesizer._load(folder, model["state"], model["format_version"])
+        except DAMAGE as error:
+            raise ModelError(
+                f"{folder}: damaged ({type(error).__name__}: {error}); register the model again"
+            ) from error
         return synthesizer
 
     @abstractmethod
@@ -220,9 +239,11 @@ def read_model(folder: Path) -> dict[str, Any]:
         model = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{folder}: holds no {MODEL_FILE}; it is not a model folder") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no text at all
         raise ModelError(f"{folder}/{MODEL_FILE}: damaged ({error}); register the model again") from None
-    return model  # type: ignore[no-any-return]
+    if not isinstance(model, dict) or not {"synthesizer", "format_version", "schema"} <= model.keys():
+        raise ModelError(f"{folder}/{MODEL_FILE}: damaged (it does not describe a model); register the model again")
+    return model
 
 
 def load_synthesizer(folder: Path) -> Synthesizer:

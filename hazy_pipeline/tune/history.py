@@ -16,7 +16,8 @@ from upath import UPath
 from hazy_pipeline.run_store import folder_name
 from hazy_pipeline.search_spaces import Hyperparameters, in_words
 from hazy_pipeline.tune.budget import allowance
-from hazy_pipeline.tune.choice import best_of
+from hazy_pipeline.tune.choice import best_of, passing
+from hazy_pipeline.tune.rungs import step_of
 from hazy_pipeline.tune.trial import TrialRecord
 
 MOST_RUNS = 50  # that are read
@@ -25,6 +26,7 @@ BEST_EARLIER = 2  # configurations of a candidate that its next study begins wit
 MARGIN = 0.01  # a change of the score that is never called a change
 GAP_MARGIN = 0.03  # the same for its distance to real rows: other samples of unchanged data moved it by up to 0.028
 ERRORS = 2.0
+ENOUGH_FITS = 3  # of a choice, from which on what they differ by is believed: two may lie far apart by chance
 ALIKE = 2.0  # times as many rows: scores of a family on them may be compared
 NORMAL = 1.4826  # a normal distribution's standard deviation in median absolute deviations
 
@@ -65,36 +67,40 @@ class History:
         """The newest one that was a whole search, not a validation of the choice before it."""
         return next((past for past in self.pasts if past.searched), None)
 
-    def leads(self, winner: str) -> dict[str, float]:
-        """By how much each other candidate was ahead of `winner` on the lowest rung when both were last tried."""
+    def leads(self) -> dict[str, float]:
+        """By how much the best trial of each candidate was ahead of the choice on the lowest rung, by the last whole search
+        that tried both; of the choice's own family, the best of its other configurations.
+
+        Such a lead was not enough on more rows, so it is no news. One that was first seen since then is: no search has
+        looked into it.
+        """
         found: dict[str, float] = {}
         for past in self.pasts:
-            best = {name: _low(past.of(name)) for name in {record.candidate for record in past.trials}}
-            own = best.pop(winner, None)
-            if own is not None:
-                found = {name: score - own for name, score in best.items() if score is not None} | found
+            own = _low([record for record in past.trials if self._is_choice(record)])
+            if own is None or not past.searched:
+                continue
+            for name in {record.candidate for record in past.trials}:
+                best = _low([record for record in past.of(name) if not self._is_choice(record)])
+                if best is not None:
+                    found.setdefault(name, best - own)
         return found
 
-    def gaps(self, candidate: str, rows: int) -> list[float]:
-        """How far behind real rows each trial of a candidate was, fitted on about as many rows as `rows`.
-
-        Of a choice that took the place of a better configuration of its family, which was held back: its own trials alone.
-        """
+    def _is_choice(self, record: TrialRecord) -> bool:
         latest = self.latest
-        instead = latest is not None and latest.winner == candidate and candidate in latest.held_back
-        only = latest.hyperparameters if latest is not None and instead else None
-        return [past.limit - score for past in self.pasts for record in past.of(candidate)
-                if not record.objections and only in (None, record.hyperparameters)
-                and (score := _on_about(record, rows)) is not None]  # fmt: skip
+        return latest is not None and (latest.winner, latest.hyperparameters) == (
+            record.candidate, record.hyperparameters)  # fmt: skip
 
-    def own_gap(self, rows: int) -> float | None:
-        """How far behind real rows the newest choice was when it was last fitted on about `rows` rows; None: not known."""
-        if self.latest is None:
-            return None
-        own = (past.limit - score for past in self.pasts for record in past.of(self.latest.winner)
-               if record.hyperparameters == self.latest.hyperparameters
-               and (score := _on_about(record, rows)) is not None)  # fmt: skip
-        return next(own, None)
+    def gaps(self, rows: int) -> list[float]:
+        """How far behind real rows the choice was, fitted on about as many rows as `rows`, whenever it was fitted since the
+        last whole search, and in that; newest first. Where it became another configuration of its family on the way, each
+        run's own.
+
+        What else a family tried is no measure: among trainings by epochs some are bad or short.
+        """
+        since = list(takewhile(lambda past: not past.searched, self.pasts))
+        return [past.limit - score for past in self.pasts[: len(since) + 1] if past.winner == self.pasts[0].winner
+                for record in past.of(past.winner) if record.hyperparameters == past.hyperparameters
+                and not record.objections and (score := _on_about(record, rows)) is not None]  # fmt: skip
 
     def allowance(self) -> float:
         """Seconds that validating a choice again may take, run by run: a part of what the last whole search took."""
@@ -166,9 +172,9 @@ def keep(folder: UPath, past: Past) -> None:
 def why_too_far(winner: str, gap: float, error: float, gaps: Sequence[float]) -> str | None:
     """Why a choice no longer fits, in words: it is further behind real rows than was usual; None where it is not.
 
-    `gap`: how far it is behind on the new data, `error`: the standard error of its score, `gaps`: how far behind its
-    family's trials were before. What is within two standard errors is no difference, of the score or of what those trials
-    differ by. Its own earlier score is not the measure: it was the best of many, so it was lucky too.
+    `gap`: how far it is behind on the new data, `error`: the standard error of its score, `gaps`: how far behind it was
+    before, see `History.gaps`. What is within two standard errors is no difference, of the score or of what those differ
+    by; nor is GAP_MARGIN, which also covers that a choice was the best of many, and so lucky when it was made.
     """
     usual = median(gaps)
     if gap <= usual + max(noise(error, gaps), GAP_MARGIN):
@@ -177,17 +183,18 @@ def why_too_far(winner: str, gap: float, error: float, gaps: Sequence[float]) ->
             f"{gap - usual:.3f} more than was usual before")  # fmt: skip
 
 
-def why_overtaken(winner: str, score: float, leads: Mapping[str, float], others: Sequence[TrialRecord],
-                  noise: float) -> str | None:  # fmt: skip
+def why_overtaken(winner: str, score: float, error: float, gaps: Sequence[float], leads: Mapping[str, float],
+                  others: Sequence[TrialRecord]) -> str | None:  # fmt: skip
     """Why a choice may have been overtaken, in words; None where nobody is ahead who was not before.
 
-    `score`: the choice's own on the lowest rung; `leads`: by how much each candidate was ahead of it there when both
-    were last tried; `others`: trials on the new data; `noise`: a difference that is none.
+    `score`: the choice's own on the lowest rung, `error`: its standard error, `gaps`: see `History.gaps`; `leads`: see
+    `History.leads`; `others`: trials on the new data. They must be ahead by more than the larger of the two errors explains.
     """
     for record in others:
         if record.score is None or record.objections:
             continue
-        if record.score - score > max(leads.get(record.candidate, 0.0), 0.0) + noise:
+        enough = noise(max(error, record.rungs[record.step].error), gaps)
+        if record.score - score > max(leads.get(record.candidate, 0.0), 0.0) + enough:
             own = record.candidate == winner
             return (f"{'another configuration' if own else in_words(record.candidate)} reached {record.score:.3f} at first "
                     f"sight, {in_words(winner)} as chosen before {score:.3f}")  # fmt: skip
@@ -195,9 +202,10 @@ def why_overtaken(winner: str, score: float, leads: Mapping[str, float], others:
 
 
 def noise(error: float, gaps: Sequence[float]) -> float:
-    """A difference of two scores that is none: two standard errors of theirs, or of what a family's trials differ by."""
+    """A difference of two scores that is none: two standard errors of theirs, or of what a choice's fits differ by, where there are
+    enough of them to tell."""
     usual = median(gaps) if gaps else 0.0
-    spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if gaps else 0.0
+    spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if len(gaps) >= ENOUGH_FITS else 0.0
     return max(MARGIN, ERRORS * max(spread, 2**0.5 * error))
 
 
@@ -213,6 +221,10 @@ def _on_about(record: TrialRecord, rows: int) -> float | None:
 
 
 def _low(found: Sequence[TrialRecord]) -> float | None:
-    """The best score on the lowest rung that the privacy gate would let pass; None where there is none."""
-    return max((r.rungs[min(r.rungs)].score for r in found if r.rungs and not r.objections and not r.confirms),
-               default=None)  # fmt: skip
+    """The best score on the lowest rung that the privacy gate would let pass; None where there is none.
+
+    Where that is all rows, what passed there may have been refused when it was judged on all splits of them.
+    """
+    small = any(step_of(1) == min(record.rungs) for record in found if record.rungs and not record.confirms)
+    passed = [record for record in (passing(found) if small else found) if record.rungs and not record.objections]
+    return max((r.rungs[min(r.rungs)].score for r in passed if not r.confirms), default=None)

@@ -9,6 +9,7 @@ import pytest
 
 from hazy_pipeline import steps
 from hazy_pipeline.config import GeneratorConfig
+from hazy_pipeline.contest import searches
 from hazy_pipeline.in_process import run_pipeline
 from hazy_pipeline.registry import models
 from hazy_pipeline.registry.tracking import Tracking
@@ -16,6 +17,9 @@ from hazy_pipeline.run import Options, open_run
 from hazy_pipeline.tune import budget, history
 
 pytestmark = pytest.mark.end_to_end
+
+GAN = {"epochs": 15, "batch_size": 100, "learning_rate": 0.003, "latent_dim": 8, "width": 32, "depth": 1, "pac": 2, "n_modes": 10,
+       "max_categories": 100}  # fmt: skip
 
 
 def idle(n: int, seed: int = 0) -> pd.DataFrame:
@@ -78,6 +82,27 @@ def test_a_family_that_fits_changed_data_better_takes_the_winners_place_and_the_
     assert why in then["report"]
     assert moved in then["report"]
     assert models.version_at(Tracking("readings"), "champion").algorithm == "bayesian_network"
+
+
+def test_before_a_dear_choice_is_fitted_again_a_cheap_family_that_was_out_of_the_race_may_overtake_it(
+    config: GeneratorConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config.model_copy(update={"candidates": {"gan": GAN, "gaussian_copula": None}})
+    first = run_on(config, "run 1", in_steps(3_000))
+    assert first["winner"]["candidate"] == "gan"
+    known = searches(open_run(config, "run 2"))
+    dear, cheap = (known.look_seconds(name) for name in ("gan", "gaussian_copula"))
+    monkeypatch.setattr(budget, "SHARE", 0.0)
+    monkeypatch.setattr(budget, "LEAST_SECONDS", (dear + cheap) / 2)
+    then = run_on(config, "run 2", idle(3_100))
+    why = then["reasons"][0]
+    assert why.startswith("Gaussian copula reached 0.")
+    assert "at first sight, GAN as chosen before 0." in why
+    assert why.endswith("; so all were searched again, and gaussian copula takes its place.")
+    assert why in then["report"]
+    assert open_run(config, "run 2").outputs("recheck")["seconds"] == 0.0  # nor was the champion trained further
+    made = searches(open_run(config, "run 3")).latest.trials
+    assert min(made, key=lambda record: record.slot).candidate == "gaussian_copula"
 
 
 def test_where_a_look_would_cost_too_much_the_model_that_serves_is_judged_and_nobody_waits_for_ever(

@@ -159,3 +159,16 @@ def test_the_familys_least_revealing_configuration_takes_its_place(configure: Ca
     assert not open_run(config, "run 2").outputs("select")["searched"]
     assert open_run(config, "run 2").outputs("select")["winner"]["hyperparameters"] == hyperparameters
     assert later["registered"]["version"] == 2
+
+
+def test_what_the_gate_holds_back_does_not_take_the_place_of_a_damaged_champion_either(
+    configure: Callable[..., GeneratorConfig], home: Path
+) -> None:
+    run_pipeline(configure(candidates=[COPULA]), "run 1", Options())
+    for file in (home / "mlflow" / "artifacts").rglob("*.npz"):
+        file.unlink()
+    outcome = run_pipeline(configure(1540, candidates=[NETWORK], output={"rows": 0}), "run 2", Options())
+    assert outcome["evaluated"]["champion"] is None
+    assert outcome["evaluated"]["privacy_verdict"][0] in outcome["promoted"]["reasons"]
+    assert outcome["promoted"]["told"][-1].startswith("Champion version 1 could not be loaded (")
+    assert (champion().number, champion().algorithm) == (1, COPULA)

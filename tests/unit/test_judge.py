@@ -43,3 +43,13 @@ def test_families_that_were_judged_in_more_splits_are_compared_in_the_one_that_a
                               "in it reached 0.870, GAN 0.881")  # fmt: skip
     refused = _reasons([first, {**other, "objections": ["copies"]}], searched=True)
     assert "the candidates that the privacy gate lets pass" in refused[0]
+
+
+def test_an_earlier_choice_that_another_is_ahead_of_by_chance_is_not_called_the_best() -> None:
+    first = {"candidate": "gan", "score": 0.881, "rows": 944, "splits": 1, "metrics": {"pairs": 0.9}, "objections": [],
+             "by_rung": {"9": 0.881}, "note": None}  # fmt: skip
+    other = {**first, "candidate": "bayesian_network", "score": 0.884, "by_rung": {"9": 0.884}}
+    assert _reasons([first, other], searched=True) == [
+        "GAN was chosen before and keeps its place: nobody is ahead of its 0.881 on validation rows by more than the standard error.",
+        "Bayesian network reached 0.884, furthest behind on pairs.",
+    ]

@@ -1,11 +1,12 @@
 """Who is looked at when an earlier choice is validated again, and what stands in for a configuration that gives rows away."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from hazy_pipeline.recheck import MOST_REPAIRS, _others, _passing
+from hazy_pipeline.recheck import MOST_REPAIRS, _Looks, _others, _passing
 from hazy_pipeline.tune.history import History, Past
 from hazy_pipeline.tune.trial import Rung, TrialRecord
 
@@ -70,12 +71,29 @@ def test_who_cannot_be_afforded_waits_and_is_named_but_not_for_ever() -> None:
     assert looked_at(History((*[without] * 4, search)), 3.0) == (["dear"], ["b", "another configuration of a"])
 
 
-def test_who_was_out_of_the_race_is_looked_at_every_fifth_run() -> None:
-    hopeless = past(trial("a", 0.90), trial("a", 0.89, depth=2), trial("b", 0.2), searched=True)
+def test_who_was_out_of_the_race_comes_last_until_it_waited_for_five_runs() -> None:
+    hopeless = past(trial("a", 0.90), trial("a", 0.89, depth=2), trial("b", 0.2), trial("dear", 0.88, seconds=30.0),
+                    searched=True)  # fmt: skip
     without = past(trial("a", 0.90), trial("a", 0.89, depth=3), trial("dear", 0.88))
-    assert looked_at(History((hopeless,)), 100.0)[0] == ["dear", "a"]
-    assert looked_at(History((*[without] * 3, hopeless)), 100.0)[0] == ["dear", "a"]
+    assert looked_at(History((hopeless,)), 100.0) == (["a", "dear", "b"], [])
+    assert looked_at(History((hopeless,)), 1.0) == (["a"], ["dear"])  # nobody waits for one that is out
+    assert looked_at(History((*[without] * 3, hopeless)), 100.0)[0] == ["dear", "a", "b"]
     assert looked_at(History((*[without] * 4, hopeless)), 100.0)[0] == ["b", "dear", "a"]
+
+
+def test_a_family_that_the_gate_held_back_on_the_hold_out_is_looked_at_every_fifth_run() -> None:
+    held_back = replace(past(*ALL, searched=True), held_back=("b",))
+    without = replace(past(trial("a", 0.90), trial("a", 0.89, depth=3), trial("dear", 0.88)), held_back=("b",))
+    assert looked_at(History((held_back,)), 100.0)[0] == ["a", "dear"]
+    assert looked_at(History((*[without] * 3, held_back)), 100.0)[0] == ["dear", "a"]
+    assert looked_at(History((*[without] * 4, held_back)), 100.0)[0] == ["b", "dear", "a"]
+
+
+def test_where_the_gate_refuses_a_look_another_configuration_of_that_family_is_tried() -> None:
+    looks, refused = Looks(10.0, trial("b", 0.95, objections=("copies",)), trial("b", 0.94, depth=4)), past(*ALL)
+    search = SimpleNamespace(spaces=dict.fromkeys(("a", "b")))
+    found = next(_others(search, History((replace(refused, searched=True),)), refused, looks, []))
+    assert (found.candidate, found.hyperparameters, looks.asked) == ("b", {"depth": 4}, ["b", "b"])
 
 
 def test_where_the_choice_was_not_fitted_no_other_configuration_of_its_family_is() -> None:
@@ -98,12 +116,41 @@ def test_another_configuration_stands_in_for_one_that_the_gate_refuses(
     outcomes: list[TrialRecord], seconds: float, found: int | None, asked: int
 ) -> None:
     looks = Looks(seconds, *outcomes)
-    stands_in = _passing(REFUSED, past(*ALL), looks, 1.0)
+    stands_in = _passing(REFUSED, looks, 1.0)
     assert (stands_in and stands_in.hyperparameters["depth"]) == found
     assert len(looks.asked) == asked
 
 
 def test_a_choice_that_passes_needs_no_other() -> None:
     looks, own = Looks(10.0), trial("a", 0.9)
-    assert _passing(own, past(*ALL), looks, 1.0) is own
+    assert _passing(own, looks, 1.0) is own
     assert looks.asked == []
+
+
+class Splits(_Looks):
+    """Looks whose trials have a given outcome, in a search that judges all rows in `splits` splits."""
+
+    def __init__(self, splits: int, *outcomes: TrialRecord) -> None:
+        search = SimpleNamespace(splits=splits, spaces={})
+        super().__init__(None, search, History((past(*ALL, searched=True),)))
+        self.outcomes = list(outcomes)
+
+    def at(self, candidate: str, *, quick: bool = True) -> TrialRecord | None:
+        assert not quick
+        return self.outcomes.pop(0)
+
+
+def test_who_would_overtake_on_few_rows_must_pass_the_gate_in_all_splits_and_is_asked_once() -> None:
+    looks = Splits(3, trial("b", 0.93), replace(REFUSED, candidate="b"))
+    one, other = trial("b", 0.95), replace(trial("b", 0.95), slot=1)
+    assert [looks.passes(one), looks.passes(other), looks.passes(one), looks.passes(other)] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert looks.outcomes == []
+    assert Splits(3, None).passes(one)  # no trial is left to ask it with
+    assert Splits(3, replace(REFUSED, hyperparameters={"depth": 9})).passes(one)  # of another configuration
+    assert Splits(1).passes(one)
+    assert Splits(3).passes(trial("dear", 0.95, seconds=30.0))  # half a search would be spent on it

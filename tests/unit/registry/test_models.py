@@ -1,14 +1,18 @@
 """The shelf: registered once per run, aliases that move, a model that samples in a process of its own."""
 
+import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
-from hazy_pipeline.errors import ModelError
+from hazy_pipeline.errors import HazyError, ModelError
 from hazy_pipeline.registry import models
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.synthesizers.gaussian_copula import GaussianCopula
@@ -128,3 +132,68 @@ def test_nothing_that_is_logged_is_a_pickle(tracking: Tracking, model: Path, hom
     for file in files:
         assert file.suffix not in (".pkl", ".pickle", ".joblib"), file
         assert not file.read_bytes().startswith(PICKLES), file
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _flip(file: Path) -> None:
+    """Another byte in the middle of each array, as a failing disk leaves it."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3 :: 97] = bytes(255 - byte for byte in content[len(content) // 3 :: 97])
+    file.write_bytes(content)
+
+
+def _edit(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+DAMAGES = {
+    "the whole folder is gone": lambda logged, model: shutil.rmtree(logged),
+    "no MLmodel": lambda logged, model: (logged / "MLmodel").unlink(),
+    "another MLmodel": lambda logged, model: (logged / "MLmodel").write_text("flavors: [1, 2"),
+    "an empty MLmodel": lambda logged, model: (logged / "MLmodel").write_text(""),
+    "no model folder": lambda logged, model: shutil.rmtree(model),
+    "no model.json": lambda logged, model: (model / "model.json").unlink(),
+    "a cut model.json": lambda logged, model: _cut(model / "model.json"),
+    "no text": lambda logged, model: (model / "model.json").write_bytes(b"\xff\xfe\x00\xd8"),
+    "no description": lambda logged, model: (model / "model.json").write_text("[]"),
+    "a newer format": lambda logged, model: _edit(model / "model.json", format_version=99),
+    "an unknown family": lambda logged, model: _edit(model / "model.json", synthesizer="quantum_network"),
+    "another schema": lambda logged, model: _edit(model / "model.json", schema={"tables": 3}),
+    "no state": lambda logged, model: _edit(model / "model.json", state={}),
+    "another state": lambda logged, model: _edit(model / "model.json", state=None),
+    "no arrays": lambda logged, model: next(model.glob("*.npz")).unlink(),
+    "cut arrays": lambda logged, model: _cut(next(model.glob("*.npz"))),
+    "changed arrays": lambda logged, model: _flip(next(model.glob("*.npz"))),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_version_whose_files_are_damaged_is_refused_in_words_without_this_machines_paths(
+    tracking: Tracking, model: Path, home: Path, damage: str
+) -> None:
+    version = register(tracking, model, "run 1")
+    assert models.load_version(tracking, version).schema == models.schema_of(tracking, version)
+    (logged,) = [file.parent for file in (home / "mlflow" / "artifacts").rglob("MLmodel")]
+    DAMAGES[damage](logged, logged / "artifacts" / "model")
+    with pytest.raises(ModelError) as refused:
+        models.load_version(tracking, version)
+    assert tempfile.gettempdir() not in str(refused.value)
+
+
+def test_what_cannot_be_reached_is_not_taken_for_damaged(
+    tracking: Tracking, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    version = register(tracking, model, "run 1")
+    away = "http://127.0.0.1:9/api/2.0/mlflow-artifacts/artifacts/model"  # the port of "discard": nobody listens
+    created = tracking.client.create_model_version("bank", away, tags=TAGS)
+    stored_away = models.version_at(tracking, str(created.version))
+    with pytest.raises(Exception, match=r"127\.0\.0\.1") as raised:
+        models.load_version(tracking, stored_away)
+    assert not isinstance(raised.value, HazyError)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(MlflowException, match=r"127\.0\.0\.1"):
+        models.load_version(Tracking("bank"), version)

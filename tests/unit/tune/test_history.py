@@ -54,14 +54,34 @@ def test_a_study_begins_with_the_winner_and_the_best_of_late_and_is_told_full_fi
     assert found.first("unknown") == ()
     assert found.known("a") == (({"depth": 3}, 0.96), ({"depth": 1}, 0.93), ({"depth": 2}, 0.95))
     assert found.known("c") == ()
-    assert found.gaps("a", 100) == pytest.approx([0.97 - 0.96 + 0.08, 0.97 - 0.93 + 0.08, 0.97 - 0.95 + 0.08])
-    assert found.leads("a") == pytest.approx({"b": -0.05, "c": -0.17 - 0.08 + 0.0}, abs=0.09)
 
 
-def test_a_choice_instead_of_a_better_one_of_its_family_is_measured_by_itself() -> None:
-    calmer = replace(PAST, hyperparameters={"depth": 1}, held_back=("a",))
-    assert History((calmer,)).gaps("a", 100) == pytest.approx([0.97 - 0.93 + 0.08])
-    assert History((replace(calmer, held_back=("b",)),)).gaps("a", 100) == pytest.approx([0.12, 0.10])
+def later(score: float, hyperparameters: dict | None = None, **more) -> Past:
+    """A run in which the choice stood, after a look at it."""
+    own = hyperparameters or {"depth": 2}
+    return replace(PAST, hyperparameters=own, searched=False, trials=(quick("a", score, hyperparameters=own, **more),))
+
+
+def test_how_far_behind_a_choice_is_usually_follows_from_its_own_fits_since_the_last_search() -> None:
+    assert History((PAST,)).gaps(100) == pytest.approx([0.10])  # not of what else its family tried, which is 0.12
+    assert History((later(0.85), later(0.88), PAST)).gaps(100) == pytest.approx([0.12, 0.09, 0.10])
+    # a search that chose it again, on harder data, is the new measure
+    assert History((later(0.80), replace(PAST, limit=0.9), later(0.88), PAST)).gaps(100) == pytest.approx([0.17, 0.03])
+    # another configuration of the family that took its place, each run's own; none that the gate objected to
+    in_its_place = replace(later(0.86, {"depth": 5}), trials=(quick("a", 0.99, hyperparameters={"depth": 2}, objections=("copies",)),
+                                                              quick("a", 0.86, hyperparameters={"depth": 5})))  # fmt: skip
+    assert History((in_its_place, later(0.88), PAST)).gaps(100) == pytest.approx([0.11, 0.09, 0.10])
+    # a family that took the winner's place when the gate held that back, in the configuration that it had tried
+    assert History((replace(PAST, winner="b", hyperparameters={"depth": 1}),)).gaps(100) == pytest.approx([0.15])
+
+
+def test_a_lead_on_few_rows_is_no_news_if_a_search_saw_it_and_a_later_one_is() -> None:
+    ahead = replace(PAST, trials=(*PAST.trials, trial("b", 0.97, {"depth": 9}), trial("a", 0.96, {"depth": 4})))
+    assert History((ahead,)).leads() == pytest.approx({"b": 0.02, "a": 0.01, "c": -0.25})
+    looked = replace(later(0.87), trials=(*later(0.87).trials, quick("b", 0.93)))
+    assert History((looked, ahead)).leads() == pytest.approx({"b": 0.02, "a": 0.01, "c": -0.25})
+    assert History((looked, PAST)).leads() == pytest.approx({"b": -0.05, "a": -0.02, "c": -0.25})
+    assert History((replace(looked, searched=True), PAST)).leads() == pytest.approx({"b": 0.06, "a": -0.02, "c": -0.25})
 
 
 LOW = 0.87  # what PAST's winner scored on the lowest rung, where real rows scored 0.97
@@ -96,9 +116,9 @@ def test_a_choice_that_is_further_from_real_rows_does_not_fit(gap: float, gaps: 
 
 def test_who_is_ahead_beyond_noise_overtakes_whoever_it_is() -> None:
     other = [quick("a", LOW + 0.03)]
-    assert "another configuration reached 0.900" in why_overtaken("a", LOW, {}, other, 0.01)
+    assert "another configuration reached 0.900" in why_overtaken("a", LOW, 0.003, GAPS, {}, other)
     assert "b reached 0.900 at first sight, a as chosen before 0.870" in why_overtaken(
-        "a", LOW, {"b": -0.05}, [quick("c", None), quick("b", LOW + 0.03)], 0.01
+        "a", LOW, 0.003, GAPS, {"b": -0.05}, [quick("c", None), quick("b", LOW + 0.03)]
     )
 
 
@@ -109,15 +129,24 @@ def test_who_is_ahead_beyond_noise_overtakes_whoever_it_is() -> None:
         ([quick("b", None), quick("c", LOW - 0.3)], {}),
         ([quick("b", LOW + 0.1, objections=("copies",))], {}),
         ([quick("b", LOW + 0.03)], {"b": 0.03}),  # ahead on few rows before, too
+        ([quick("b", LOW + 0.03, error=0.011)], {}),  # within its own error
     ],
 )
 def test_who_is_not_ahead_or_was_before_is_no_news(others: list[TrialRecord], leads: dict[str, float]) -> None:
-    assert why_overtaken("a", LOW, leads, others, 0.01) is None
+    assert why_overtaken("a", LOW, 0.003, GAPS, leads, others) is None
+
+
+def test_what_a_choice_differs_by_from_fit_to_fit_is_no_lead() -> None:
+    other = [quick("b", LOW + 0.05)]
+    assert why_overtaken("a", LOW, 0.003, [0.09, 0.10, 0.11], {}, other)
+    assert why_overtaken("a", LOW, 0.003, [0.08, 0.10, 0.12], {}, other) is None
+    assert why_overtaken("a", LOW, 0.02, GAPS, {}, other) is None
 
 
 def test_a_difference_within_two_standard_errors_or_the_usual_spread_is_none() -> None:
     assert noise(0.0, []) == 0.01
     assert noise(0.01, GAPS) == pytest.approx(2 * 2**0.5 * 0.01)
+    assert noise(0.001, [0.02, 0.07]) == 0.01  # two do not tell
     assert noise(0.001, [0.08, 0.10, 0.12]) == pytest.approx(2 * 1.4826 * 0.02)
 
 
@@ -139,13 +168,11 @@ def test_when_and_at_what_cost_a_candidate_was_last_tried() -> None:
     assert found.look_seconds("unknown") == 0.0
     assert [found.runs_since(name) for name in ("b", "c", "unknown")] == [1, 2, 3]
     assert found.runs_since("a", other_than={"depth": 2}) == 2
-    assert History((PAST,)).own_gap(100) == pytest.approx(0.97 - 0.87)
-    assert History((PAST,)).own_gap(2_500) is None
 
 
 def test_scores_on_three_times_as_many_rows_are_not_compared() -> None:
-    found = History((PAST,))
-    assert found.gaps("c", 100) == pytest.approx([0.97 - 0.62])
-    assert found.gaps("c", 199) == found.gaps("c", 51) == found.gaps("c", 100)
-    assert found.gaps("c", 300) == found.gaps("c", 33) == []
-    assert found.gaps("a", 320) == pytest.approx([0.97 - 0.93 + 0.06, 0.97 - 0.95 + 0.06])
+    found = History((replace(PAST, winner="c", hyperparameters={"depth": 1}),))
+    assert found.gaps(100) == pytest.approx([0.97 - 0.62])
+    assert found.gaps(199) == found.gaps(51) == found.gaps(100)
+    assert found.gaps(300) == found.gaps(33) == []
+    assert History((PAST,)).gaps(320) == pytest.approx([0.97 - 0.95 + 0.06])
