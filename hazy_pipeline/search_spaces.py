@@ -276,6 +276,12 @@ SPACES: dict[str, type[SearchSpace]] = {
 }
 
 
+def completed(candidate: str, hyperparameters: Hyperparameters) -> Hyperparameters:
+    """The first value for every parameter that is missing: one that came with a later version means there what was done before."""
+    limits = SPACES[candidate].limits if candidate in SPACES else {}
+    return {**{name: limit.first for name, limit in limits.items()}, **hyperparameters}
+
+
 def in_words(candidate: str, *, capital: bool = False) -> str:
     """A family's name for people."""
     words = "GAN" if candidate == "gan" else candidate.replace("_", " ")

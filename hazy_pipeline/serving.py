@@ -12,7 +12,7 @@ from hazy_pipeline.evaluate.privacy import CLEARLY
 from hazy_pipeline.evaluate.result import Evaluation
 from hazy_pipeline.registry.models import SCORES_FROM_SCRATCH, Version, earlier_model, load_version
 from hazy_pipeline.run import Run
-from hazy_pipeline.search_spaces import Hyperparameters, in_words
+from hazy_pipeline.search_spaces import Hyperparameters, completed, in_words
 from hazy_pipeline.synthesizers import synthesizer_class
 from hazy_pipeline.synthesizers.base import StopFitting, Synthesizer
 from hazy_pipeline.tune.history import History, Past, why_too_far
@@ -70,7 +70,7 @@ def _gap_then(champion: Version) -> float:
 def starts_warm(latest: Past, champion: Version | None) -> bool:
     """Whether the choice may be trained further from the model that serves: one of its family and configuration."""
     return (champion is not None and synthesizer_class(latest.winner).starts_warm
-            and json.loads(champion.tags["hyperparameters"]) == latest.hyperparameters)  # fmt: skip
+            and completed(latest.winner, json.loads(champion.tags["hyperparameters"])) == latest.hyperparameters)  # fmt: skip
 
 
 def trained_further(run: Run, search: Search, history: History, champion: Version,

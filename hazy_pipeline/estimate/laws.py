@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hazy_pipeline.estimate.model import Observation, Shape
-from hazy_pipeline.search_spaces import SPACES, Hyperparameters
+from hazy_pipeline.search_spaces import Hyperparameters, completed
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS
 
 Parts = dict[str, float]
@@ -211,12 +211,6 @@ def family(candidate: str) -> Family:
     return FAMILIES.get(candidate, GENERAL)
 
 
-def whole(candidate: str, settings: Hyperparameters) -> Hyperparameters:
-    """The settings with the family's first values where one is missing."""
-    limits = SPACES[candidate].limits if candidate in SPACES else {}
-    return {**{name: limit.first for name, limit in limits.items()}, **settings}
-
-
 def seconds_of(shape: Shape, what: Observation) -> Parts:
     """The parts of one task in CPU seconds, their names made unique among all tasks."""
     return _named(what, _parts(shape, what, in_bytes=False))
@@ -231,7 +225,7 @@ def _parts(shape: Shape, what: Observation, *, in_bytes: bool) -> Parts:
     if what.task == "evaluate":
         law = _evaluate_bytes if in_bytes else _evaluate
         return law(shape, what.n_rows, what.n_reference)
-    own, settings = family(what.candidate), whole(what.candidate, what.hyperparameters)
+    own, settings = family(what.candidate), completed(what.candidate, what.hyperparameters)
     if what.task == "sample":
         return {"rows": 2 * _rows_bytes(shape, BLOCK_ROWS)} if in_bytes else _sample(own, shape, settings, what.n_rows)
     return (own.bytes if in_bytes else own.seconds)(shape, settings, what.n_rows)

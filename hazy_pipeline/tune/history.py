@@ -6,7 +6,7 @@ Configurations, scores and costs; no rows and no values of rows.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from statistics import median
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from upath import UPath
 
 from hazy_pipeline.run_store import folder_name
-from hazy_pipeline.search_spaces import Hyperparameters, in_words
+from hazy_pipeline.search_spaces import Hyperparameters, completed, in_words
 from hazy_pipeline.tune.budget import allowance
 from hazy_pipeline.tune.choice import best_of, passing
 from hazy_pipeline.tune.rungs import step_of
@@ -210,8 +210,13 @@ def noise(error: float, gaps: Sequence[float]) -> float:
 
 
 def _past(given: dict[str, Any]) -> Past:
-    return Past(**{**given, "trials": tuple(TrialRecord.from_json(record) for record in given["trials"]),
-                   "held_back": tuple(given.get("held_back", ()))})  # fmt: skip
+    """As it was kept, by this version or an earlier one, which had fewer parameters."""
+    trials = tuple(TrialRecord.from_json(record) for record in given["trials"])
+    return Past(**{
+        **given, "hyperparameters": completed(given["winner"], given["hyperparameters"]), "held_back": tuple(given.get("held_back", ())),
+        "trials": tuple(replace(record, hyperparameters=completed(record.candidate, record.hyperparameters))
+                        if record.hyperparameters else record for record in trials),
+    })  # fmt: skip
 
 
 def _on_about(record: TrialRecord, rows: int) -> float | None:

@@ -112,7 +112,7 @@ class BayesianNetwork(Synthesizer):
             if (model := redrawn.result()) is not None:
                 drawn = self.network_.draw_rows(CALIBRATION_ROWS, rng)
                 self.network_ = self.network_.with_target(model.calibrated(searched, drawn, rng))
-        if settings["proposals"] > 1:
+        if settings["proposals"] > 1 and searched.states:
             self.network_ = self.network_.with_selection(self._selection(searched, settings["proposals"]))
 
     def _selection(self, searched: Rows, proposals: int) -> Selection | None:

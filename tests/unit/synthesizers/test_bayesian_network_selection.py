@@ -94,9 +94,10 @@ def test_where_nothing_can_be_told_nothing_is_proposed_in_vain(tables_of):
     assert model.sample(100)["rows"].num_rows == 100
 
 
-@pytest.mark.parametrize("rows", [1, 2, 12])
-def test_hardly_any_rows(tables_of, rows):
-    tables = tables_of(parity(100).head(rows))
+@pytest.mark.parametrize("rows", [parity(1), parity(12), parity(250), pd.DataFrame({"id": np.arange(300)})],
+                         ids=["one", "few", "some", "nothing to model"])  # fmt: skip
+def test_hardly_anything_to_learn_from(tables_of, rows):
+    tables = tables_of(rows, {"id": "identifier"} if "id" in rows else None)
     model = BayesianNetwork(tables.schema, proposals=PROPOSALS).fit(tables, validation=tables)
     assert model.sample(50)["rows"].num_rows == 50
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from hazy_pipeline.search_spaces import UseCase, search_space
 from hazy_pipeline.tune.history import History, Past, keep, noise, read_history, why_overtaken, why_too_far
 from hazy_pipeline.tune.trial import Rung, TrialRecord
 
@@ -54,6 +55,17 @@ def test_a_study_begins_with_the_winner_and_the_best_of_late_and_is_told_full_fi
     assert found.first("unknown") == ()
     assert found.known("a") == (({"depth": 3}, 0.96), ({"depth": 1}, 0.93), ({"depth": 2}, 0.95))
     assert found.known("c") == ()
+
+
+def test_what_an_earlier_version_kept_has_the_parameters_of_this_one(tmp_path: Path) -> None:
+    before = {"structure": "greedy", "max_parents": 2, "n_bins": 60, "max_categories": 120, "smoothing": 0.5}
+    trials = (trial("bayesian_network", 0.95, before), trial("a", 0.9))
+    keep(UPath(tmp_path), replace(PAST, winner="bayesian_network", hyperparameters=before, trials=trials))
+    found = read_history(UPath(tmp_path), "q")
+    assert found.first("bayesian_network") == ({**before, "proposals": 1},)
+    assert found.known("bayesian_network") == (({**before, "proposals": 1}, 0.95),)
+    assert search_space("bayesian_network", UseCase.ANALYSIS).contains(found.latest.hyperparameters)
+    assert found.first("a") == ({"depth": 1},)
 
 
 def later(score: float, hyperparameters: dict | None = None, **more) -> Past:
