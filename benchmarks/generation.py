@@ -29,8 +29,11 @@ from upath import UPath
 from benchmarks.gan_gpu import example
 from benchmarks.postgres import postgres, programs
 
-FAMILIES = ("bayesian_network", "gaussian_copula", "gan")
-QUICK: dict[str, dict[str, Any]] = {"gan": {"epochs": 10}}  # what a sampler costs does not hang on the training
+FAMILIES = ("bayesian_network", "bayesian_network:proposals=3", "gaussian_copula", "gan")
+SETTINGS: dict[str, dict[str, Any]] = {
+    "gan": {"epochs": 10},  # what a sampler costs does not hang on the training
+    "bayesian_network:proposals=3": {"proposals": 3},
+}
 DESTINATIONS = ("csv", "parquet", "copy")
 READY_ROWS = 65_536 * 4
 HEADER = "| data | family | destination | generate, rows/s | write ready rows, rows/s | ratio | peak memory, MB |"
@@ -82,8 +85,10 @@ def fitted(data: Path | None, family: str, folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as temporary:
         tables = write_frames(UPath(temporary), schema, {"rows": rows})
         tables = tables.with_schema(profile_tables(tables, Columns()).schema)
-        model = synthesizer_class(family)(tables.schema, **QUICK.get(family, {})).fit(tables, validation=tables)
-    target = folder / f"{data.name if data else 'example'}-{family}"
+        model = synthesizer_class(family.partition(":")[0])(tables.schema, **SETTINGS.get(family, {})).fit(
+            tables, validation=tables
+        )
+    target = folder / f"{data.name if data else 'example'}-{family.replace(':', '-')}"
     model.save(target)
     return target
 

@@ -1,6 +1,6 @@
 """One of our families in a process of its own, under the same clock as the peers.
 
-    python -m benchmarks.ours FAMILY TRAIN.parquet OUT --target COLUMN --rows 6165 ...
+    python -m benchmarks.ours FAMILY[:PARAMETER=NUMBER] TRAIN.parquet OUT --target COLUMN --rows 6165 ...
 
 The fit learns from all training rows, as the peers' do; a tenth of them are its validation rows too, which steer the
 early stopping of the GAN and nothing else. (The pipeline gives validation rows that are not trained on; here there are
@@ -27,8 +27,10 @@ VALIDATION = 0.1
 class Ours:
     packages = ("hazy-pipeline", "numpy", "pyarrow", "torch")
 
-    def __init__(self, family: str) -> None:
-        self.family_class = synthesizer_class(family)
+    def __init__(self, given: str) -> None:
+        family, _, setting = given.partition(":")
+        name, _, number = setting.partition("=")
+        self.family_class, self.settings = synthesizer_class(family), {name: int(number)} if setting else {}
         self.epochs = 0
 
     def prepare(self, rows: pa.Table, job: protocol.Job) -> None:
@@ -65,7 +67,9 @@ class Ours:
 
     def _new(self, **hyperparameters: str) -> Synthesizer:
         job = self.job
-        return self.family_class(self.train.schema, random_state=job.seed, target=job.target, **hyperparameters)
+        return self.family_class(
+            self.train.schema, random_state=job.seed, target=job.target, **self.settings, **hyperparameters
+        )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from benchmarks.targets import DATASETS as JUDGED
 from benchmarks.targets import TARGETS, Items, Target, over_seeds
 
 COLUMNS = ("unseen_auc", "acc_bi", "mle", "dcr_share")
-NAMES = {"bayesian_network": "Bayesian network", "gaussian_copula": "Gaussian copula", "gan": "GAN",
+NAMES = {"bayesian_network": "Bayesian network", "bayesian_network:proposals=3": "Bayesian network, 3 proposals",
+         "gaussian_copula": "Gaussian copula", "gan": "GAN",
          "real": "real rows held out", "pgmpy": "pgmpy, tree", "sdv": "sdv, Gaussian copula", "ctgan": "ctgan",
          "mostlyai": "mostlyai-engine"}  # fmt: skip
 GENERATION_TARGETS = (

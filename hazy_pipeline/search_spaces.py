@@ -229,11 +229,13 @@ class GaussianCopulaSpace(SearchSpace):
         "n_quantiles": _int(500, 10, 10_000),
         "max_categories": _int(250, 2, 2000),
         "shrinkage": _float(0.0, 0.0, 1.0),
+        "proposals": _int(1, 1, 20),
     }
     marginals: Parameter = Parameter(choices=("empirical", "parametric"))
     n_quantiles: Parameter = _between(50, 1000, log=True)
     max_categories: Parameter = _between(100, 250)
     shrinkage: Parameter = _between(0.0, 0.1)
+    proposals: Parameter = _between(1, 4)
 
 
 class GanSpace(SearchSpace):
@@ -247,6 +249,7 @@ class GanSpace(SearchSpace):
         "pac": _int(2, 1, 50),
         "n_modes": _int(4, 1, 50),
         "max_categories": _int(250, 2, 2000),
+        "proposals": _int(1, 1, 20),
     }
     epochs: Parameter = _between(50, 300, log=True)
     batch_size: Parameter = Parameter(choices=(500, 1000, 2000))
@@ -257,6 +260,7 @@ class GanSpace(SearchSpace):
     pac: Parameter = Parameter(choices=(1, 2, 10))
     n_modes: Parameter = Parameter(choices=(1, 4, 10))
     max_categories: Parameter = _between(100, 250)
+    proposals: Parameter = _between(1, 4)
 
 
 FURTHER = 0.1  # of the epochs that a training from random weights makes
@@ -295,8 +299,8 @@ PRESETS: dict[UseCase, dict[str, dict[str, Any]]] = {
             "max_parents": {"low": 1, "high": 2}, "n_bins": {"low": 10, "high": 50}, "max_categories": {"low": 10, "high": 50},
             "proposals": 1,
         },
-        "gaussian_copula": {"max_categories": {"low": 10, "high": 50}, "n_quantiles": {"low": 10, "high": 200, "log": True}},
-        "gan": {"epochs": {"low": 5, "high": 30, "log": True}, "max_categories": {"low": 10, "high": 50}},
+        "gaussian_copula": {"max_categories": {"low": 10, "high": 50}, "n_quantiles": {"low": 10, "high": 200, "log": True}, "proposals": 1},
+        "gan": {"epochs": {"low": 5, "high": 30, "log": True}, "max_categories": {"low": 10, "high": 50}, "proposals": 1},
     },
     UseCase.ANALYSIS: {},
     UseCase.ML: {

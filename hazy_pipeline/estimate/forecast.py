@@ -93,7 +93,8 @@ class CandidateForecast:
     search: Cost  # all trials
     training: Cost  # of the first configuration, on all training rows
     first_epochs: int | None  # that the first configuration trains for, where the family has epochs
-    rows_per_second: float  # drawn by one core
+    rows_per_second: float  # drawn by one core, in the first configuration
+    least_rows_per_second: float  # the same with the most proposals per row that the search may choose
     influence: Influence | None
     excluded: str  # why it cannot be run here, or ""
     failed: str = ""  # why a small fit of it failed, where one did; larger ones may do
@@ -193,12 +194,15 @@ def _candidate(estimator: Estimator, name: str, space: SearchSpace, *, n_train: 
                 max(cost.bytes for cost in drawn))  # fmt: skip
     first = trial(space.first())
     ordered = sorted((*drawn, first), key=lambda cost: cost.cpu_seconds)
-    draw, epochs = estimator.sampling(name, TO_DRAW, space.first()), space.first().get("epochs")
+    epochs, most = space.first().get("epochs"), {**space.first()}
+    if "proposals" in space.limits:
+        most["proposals"] = max(space.proposals.bounds)  # type: ignore[attr-defined]
+    draw, slowly = (estimator.sampling(name, TO_DRAW, settings).cpu_seconds for settings in (space.first(), most))
     return CandidateForecast(
         candidate=name, gpu=ACCELERATORS.get(name) == "gpu", measured=estimator.is_measured(name), trials=trials,
         first=first, quick=trial(space.first(), quick=True), trial=mean, cheapest=ordered[0], dearest=ordered[-1], search=first + mean.times(trials - 1),
         training=estimator.predict(name, space.first(), n_train), first_epochs=epochs if isinstance(epochs, int) else None,
-        rows_per_second=TO_DRAW / max(draw.cpu_seconds, 1e-6),
+        rows_per_second=TO_DRAW / max(draw, 1e-6), least_rows_per_second=TO_DRAW / max(slowly, 1e-6),
         influence=_influence(estimator, name, space, n_sample), excluded="",
     )  # fmt: skip
 

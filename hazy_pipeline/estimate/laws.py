@@ -45,15 +45,7 @@ def _bayesian_network(shape: Shape, settings: Hyperparameters, n_rows: int) -> P
     per_row = (estimate_cost(2 * many, columns, parents, bins).seconds - estimate_cost(many, columns, parents, bins).seconds) / many  # fmt: skip
     whole = estimate_cost(n_rows, columns, parents, bins).seconds
     return {"fixed": 0.06, "rows": per_row * n_rows, "search": max(whole - per_row * n_rows, 1e-4),
-            "other": 5e-7 * n_rows * shape.other, "target": 2e-6 * n_rows * columns * _is_class(shape),
-            "selection": _selection(columns, n_rows) if int(settings["proposals"]) > 1 else 0.0}  # fmt: skip
-
-
-def _selection(columns: int, n_rows: int) -> float:
-    """Trees that tell real rows from drawn ones: each asks some columns about a sample, then puts all rows into leaves."""
-    learned = min(n_rows, 50_000)
-    asked = 8 * min(columns / 2, 20) * min(2.5 * learned, 16_000)
-    return SELECTION_TREES * (6e-9 * asked + 1.5e-7 * learned)
+            "other": 5e-7 * n_rows * shape.other, "target": 2e-6 * n_rows * columns * _is_class(shape)}  # fmt: skip
 
 
 def _bayesian_network_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
@@ -172,8 +164,20 @@ def _sample(own: Family, shape: Shape, settings: Hyperparameters, n_rows: int) -
         row, cell = SECONDS_TO_PROPOSE
         parts["proposals"] = proposals * n_rows * (row + cell * shape.n_columns)
     if own.products is not None:
-        parts["products"] = SECONDS_TO_MULTIPLY * n_rows * own.products(shape, settings)
+        parts["products"] = SECONDS_TO_MULTIPLY * proposals * n_rows * own.products(shape, settings)
     return parts
+
+
+def _selection(shape: Shape, n_rows: int) -> float:
+    """Trees that tell real rows from drawn ones: each asks some columns about a sample, then puts all rows into leaves."""
+    learned = min(n_rows, 50_000)
+    asked = 8 * min(shape.n_columns / 2, 20) * min(2.5 * learned, 16_000)
+    return SELECTION_TREES * (6e-9 * asked + 1.5e-7 * learned)
+
+
+def _selection_bytes(shape: Shape, n_rows: int) -> float:
+    """Real and drawn rows as states, and as codes."""
+    return 3.0 * min(n_rows, 50_000) * 20 * max(shape.n_columns, 1)
 
 
 def _embedded(shape: Shape) -> int:
@@ -228,7 +232,10 @@ def _parts(shape: Shape, what: Observation, *, in_bytes: bool) -> Parts:
     own, settings = family(what.candidate), completed(what.candidate, what.hyperparameters)
     if what.task == "sample":
         return {"rows": 2 * _rows_bytes(shape, BLOCK_ROWS)} if in_bytes else _sample(own, shape, settings, what.n_rows)
-    return (own.bytes if in_bytes else own.seconds)(shape, settings, what.n_rows)
+    parts = (own.bytes if in_bytes else own.seconds)(shape, settings, what.n_rows)
+    if int(settings.get("proposals", 1)) == 1:
+        return parts
+    return {**parts, "selection": (_selection_bytes if in_bytes else _selection)(shape, what.n_rows)}
 
 
 def _named(what: Observation, parts: Mapping[str, float]) -> Parts:

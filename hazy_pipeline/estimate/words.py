@@ -17,6 +17,12 @@ def about(seconds: float) -> str:
     return told if told.startswith("under") else f"about {told}"
 
 
+def speed(made: CandidateForecast) -> str:
+    """Rows per second, in millions: of the first configuration, or of the most and the least that the search may choose."""
+    most, least = (f"{rate / 1e6:.2g}" for rate in (made.rows_per_second, made.least_rows_per_second))
+    return f"{most} M" if most == least else f"{least}-{most} M"
+
+
 def of_candidate(made: CandidateForecast, forecast: Forecast) -> str:
     """Two or three sentences on one candidate."""
     name = title(made.candidate)

@@ -38,6 +38,6 @@ def cost_table(forecast: Forecast) -> Table:
         table.add_row(
             f"[strike]{name}[/]" if made.excluded else name, duration(made.trial.seconds), str(made.trials),
             duration(made.search.seconds), memory(made.dearest.bytes), gpu, duration(made.training.seconds),
-            f"{made.rows_per_second / 1e6:.2g} M",
+            words.speed(made),
         )  # fmt: skip
     return table

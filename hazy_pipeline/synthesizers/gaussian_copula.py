@@ -19,6 +19,7 @@ from hazy_pipeline.parallel import ahead, n_cores
 from hazy_pipeline.progress import followed
 from hazy_pipeline.search_spaces import GaussianCopulaSpace, Hyperparameters
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
+from hazy_pipeline.synthesizers.chooser import Chooser, fit_chooser
 from hazy_pipeline.synthesizers.gaussian_copula_condition import Condition, conditional_scores
 from hazy_pipeline.synthesizers.gaussian_copula_correlation import (
     CovarianceOfScores,
@@ -64,13 +65,14 @@ class GaussianCopula(Synthesizer):
     """
 
     name: ClassVar[str] = "gaussian_copula"
-    format_version: ClassVar[int] = 1
+    format_version: ClassVar[int] = 2
 
     encoder_: TableEncoder
     marginals_: tuple[Marginal, ...]
     correlation_: NDArray[np.float64]  # of normal scores, shape (n_modelled, n_modelled), positive definite
     families_: dict[str, dict[str, Any]]  # parametric marginals: column -> family, parameters, distance
     notes_: tuple[str, ...]  # what a person should know about the fit
+    chooser_: Chooser | None  # keeps some of the rows
 
     @property
     def _parameters(self) -> Hyperparameters:
@@ -90,6 +92,10 @@ class GaussianCopula(Synthesizer):
         self.correlation_ = self._correlation(train)  # of ranks: families that fit badly must not disturb it
         if self._parameters["marginals"] == "parametric":
             self.marginals_ = tuple(self._parametric(marginal, sample) for marginal in self.marginals_)
+        self.chooser_ = fit_chooser(
+            self.encoder_, sample, self._draw, proposals=int(self._parameters["proposals"]), min_rows=self.min_rows,
+            random_state=self.random_state,
+        )  # fmt: skip
 
     def _modelled(self) -> Iterator[ContinuousEncoder | DiscreteEncoder]:
         for encoder in self.encoder_.columns:
@@ -181,6 +187,11 @@ class GaussianCopula(Synthesizer):
         return np.linalg.cholesky(self.correlation_).astype(np.float32)
 
     def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+        encoded = self._draw(n_rows, rng) if self.chooser_ is None else self.chooser_.sample(n_rows, self._draw, rng)
+        return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
+
+    def _draw(self, n_rows: int, rng: np.random.Generator) -> Encoded:
+        """Encoded columns, shape (n_rows,) each."""
         n_columns = len(self.marginals_)
         chunk = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // max(n_columns, 1)))
         parts: dict[str, list[NDArray[Any]]] = {marginal.encoder.name: [] for marginal in self.marginals_}
@@ -189,8 +200,7 @@ class GaussianCopula(Synthesizer):
             np.clip(scores, -Z_END, Z_END, out=scores)
             for marginal, z in zip(self.marginals_, scores, strict=True):
                 parts[marginal.encoder.name].append(marginal.decode(z, rng))
-        encoded = {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
-        return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
+        return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
 
     def conditional(self, where: Mapping[str, Any]) -> SampleBlock:
         """See `Synthesizer.conditional`.
@@ -201,12 +211,16 @@ class GaussianCopula(Synthesizer):
         """
         conditions = {self._index(name): self._condition(self._index(name), value) for name, value in where.items()}
 
-        def sample(n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+        def draw(n_rows: int, rng: np.random.Generator) -> Encoded:
             scores = conditional_scores(self.correlation_, conditions, n_rows, rng)
             encoded = {}
             for i, (marginal, z) in enumerate(zip(self.marginals_, scores, strict=True)):
                 decode = partial(marginal.decode_any, rng=rng)
                 encoded[marginal.encoder.name] = conditions[i].values(z, decode) if i in conditions else decode(z)
+            return encoded
+
+        def sample(n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
+            encoded = draw(n_rows, rng) if self.chooser_ is None else self.chooser_.sample(n_rows, draw, rng)
             return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
 
         return sample
@@ -231,12 +245,14 @@ class GaussianCopula(Synthesizer):
         arrays["low"] = _joined([cell.low for cell in cells if isinstance(cell, ContinuousCells)])
         arrays["high"] = _joined([cell.high for cell in cells if isinstance(cell, ContinuousCells)])
         arrays["order"] = _joined([cell.order for cell in cells if isinstance(cell, DiscreteCells)]).astype(np.int64)
+        arrays |= self.chooser_.arrays() if self.chooser_ else {}
         np.savez(folder / ARRAYS_FILE, allow_pickle=False, **arrays)
         return {
             "encoder": self.encoder_.to_json(),
             "groupings": [marginal.grouping.to_json() if marginal.grouping else None for marginal in self.marginals_],
             "families": self.families_,
             "notes": list(self.notes_),
+            "chooser": self.chooser_.to_json() if self.chooser_ else None,
         }
 
     def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None:
@@ -244,6 +260,7 @@ class GaussianCopula(Synthesizer):
         self.encoder_ = TableEncoder.from_json(state["encoder"])
         self.families_, self.notes_ = state["families"], tuple(state["notes"])
         self.correlation_ = arrays["correlation"]
+        self.chooser_ = Chooser.from_json(state["chooser"], arrays) if state.get("chooser") else None
         marginals = []
         mass_at = continuous_at = discrete_at = 0
         modelled = zip(self._modelled(), state["groupings"], arrays["sizes"].tolist(), strict=True)

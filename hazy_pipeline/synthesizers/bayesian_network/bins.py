@@ -4,7 +4,7 @@ A child can then hang on a fine level of one column and a coarse level of anothe
 discrete Bayesian network whose nodes are (column, level).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -294,3 +294,14 @@ def fit_discrete(counts: Integers, *, null_code: int | None, max_categories: int
 
 
 Bins = NumericBins | DiscreteBins
+
+
+def bins_to_json(bins: Mapping[str, Bins]) -> dict[str, Any]:
+    return {name: {"numeric": isinstance(column, NumericBins), **column.to_json()} for name, column in bins.items()}
+
+
+def bins_from_json(state: Mapping[str, Any]) -> dict[str, Bins]:
+    return {
+        name: NumericBins.from_json(column) if column["numeric"] else DiscreteBins.from_json(column)
+        for name, column in state.items()
+    }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.parallel import ahead, n_cores
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
-from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, DiscreteBins, Hierarchy, NumericBins
+from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, Hierarchy, bins_from_json, bins_to_json
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
 from hazy_pipeline.synthesizers.bayesian_network.numeric_target import NumericTarget
 from hazy_pipeline.synthesizers.bayesian_network.selection import Selection
@@ -107,10 +107,7 @@ class Network:
         return {name: bins.decode(drawn, rng) for (name, bins), drawn in zip(self.bins.items(), states, strict=True)}
 
     def to_json(self) -> dict[str, Any]:
-        columns = {
-            name: {"numeric": isinstance(bins, NumericBins), **bins.to_json()} for name, bins in self.bins.items()
-        }
-        return {"bins": columns, "families": [family.to_json() for family in self.families],
+        return {"bins": bins_to_json(self.bins), "families": [family.to_json() for family in self.families],
                 "target": self.target.to_json() if self.target else None,
                 "selection": self.selection.to_json() if self.selection else None}  # fmt: skip
 
@@ -123,10 +120,7 @@ class Network:
 
     @classmethod
     def from_json(cls, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Network":
-        bins: dict[str, Bins] = {
-            name: NumericBins.from_json(column) if column["numeric"] else DiscreteBins.from_json(column)
-            for name, column in state["bins"].items()
-        }
+        bins = bins_from_json(state["bins"])
         families = tuple(Family.from_json(family) for family in state["families"])
         target: Redraw | None = None
         if state["target"]:

@@ -76,6 +76,7 @@ class BayesianNetwork(Synthesizer):
     """
 
     name: ClassVar[str] = "bayesian_network"
+    format_version: ClassVar[int] = 2
 
     encoder_: TableEncoder
     network_: Network

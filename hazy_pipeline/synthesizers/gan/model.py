@@ -2,12 +2,15 @@
 
 import logging
 import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,6 +19,7 @@ from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ConfigurationError, HazyError, ModelError
 from hazy_pipeline.search_spaces import GanSpace, Hyperparameters, further
 from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
+from hazy_pipeline.synthesizers.chooser import Chooser, fit_chooser
 from hazy_pipeline.synthesizers.gan.continuous import Codes, Places
 from hazy_pipeline.synthesizers.gan.fitting import Fitting
 from hazy_pipeline.synthesizers.gan.sampling import Sampler
@@ -28,11 +32,14 @@ from hazy_pipeline.tables import Tables
 
 WEIGHTS_FILE = "generator.safetensors"
 TARGET_FILE = "target.npz"
+CHOOSER_FILE = "chooser.npz"
 CALIBRATION_ROWS = 50_000
 TARGET_ROWS = 100_000  # from which the target's conditional is learned
 MAX_ROWS = 2_000_000  # learned from, drawn uniformly; encoded they take about 8 bytes a column
 
 log = logging.getLogger(__name__)
+
+Part = TypeVar("Part")
 
 
 class Gan(Synthesizer):
@@ -46,7 +53,7 @@ class Gan(Synthesizer):
     """
 
     name: ClassVar[str] = "gan"
-    format_version: ClassVar[int] = 2
+    format_version: ClassVar[int] = 3
     accelerator: ClassVar[Literal["cpu", "gpu"]] = "gpu"
     starts_warm: ClassVar[bool] = True
 
@@ -54,6 +61,7 @@ class Gan(Synthesizer):
     transform_: RowTransform
     weights_: dict[str, Tensor]  # the averaged generator's; empty where no column is modelled
     target_: TargetRedraw | None
+    chooser_: Chooser | None = None  # keeps some of the rows
     loss_: float  # the validation loss of these weights
     _earlier: "Gan | None" = None  # whose weights the next fit may begin with
 
@@ -73,7 +81,7 @@ class Gan(Synthesizer):
         self.transform_ = RowTransform.fit(self.encoder_, rows, n_modes=int(chosen["n_modes"]),
                                            max_categories=int(chosen["max_categories"]),
                                            min_rows=self.min_rows)  # fmt: skip
-        self.weights_, self.loss_, self.target_, self.started_ = {}, 0.0, None, False
+        self.weights_, self.loss_, self.target_, self.chooser_, self.started_ = {}, 0.0, None, None, False
         if self.transform_.sizes:
             real = self.transform_.encode(rows, rng)
             start = self._start(chosen, real[0])
@@ -94,6 +102,8 @@ class Gan(Synthesizer):
             self.transform_ = self.transform_.calibrated(made, sample_rows(*real, CALIBRATION_ROWS, rng),
                                                          min_rows=self.min_rows)  # fmt: skip
             self.target_ = redraw and replace(redraw, transform=self.transform_)
+            self.chooser_ = fit_chooser(self.encoder_, rows, self._draw, proposals=int(chosen["proposals"]), min_rows=self.min_rows,
+                                        random_state=self.random_state)  # fmt: skip
 
     def _start(self, chosen: Hyperparameters, rows: Codes) -> dict[str, Tensor] | None:
         """The earlier model's weights in this one's order; None where there is none, or one that is too different."""
@@ -144,21 +154,28 @@ class Gan(Synthesizer):
             self._sampler = Sampler(self.transform_.layout, self.weights_, frequencies)
 
     def _sample_block(self, n_rows: int, *, start: int, rng: np.random.Generator) -> pa.RecordBatch:
-        encoded: Encoded = {}
-        if self._sampler is not None:
-            states, places = self._sampler.draw(n_rows, rng)
-            if self.target_ is not None:
-                self.target_.redraw(states, places, rng)
-            encoded = self.transform_.decode(states, places, rng)
+        encoded = self._draw(n_rows, rng) if self.chooser_ is None else self.chooser_.sample(n_rows, self._draw, rng)
         return self.encoder_.inverse_transform(encoded, n_rows=n_rows, start=start, rng=rng)
+
+    def _draw(self, n_rows: int, rng: np.random.Generator) -> Encoded:
+        """Encoded columns, shape (n_rows,) each."""
+        if self._sampler is None:
+            return {}
+        states, places = self._sampler.draw(n_rows, rng)
+        if self.target_ is not None:
+            self.target_.redraw(states, places, rng)
+        return self.transform_.decode(states, places, rng)
 
     def _save(self, folder: Path) -> dict[str, Any]:
         if self.weights_:
             save_file(self.weights_, folder / WEIGHTS_FILE)
         if self.target_ is not None:
             np.savez_compressed(folder / TARGET_FILE, allow_pickle=False, **self.target_.arrays())
+        if self.chooser_ is not None:
+            np.savez_compressed(folder / CHOOSER_FILE, allow_pickle=False, **self.chooser_.arrays())
         return {
             "encoder": self.encoder_.to_json(),
+            "chooser": None if self.chooser_ is None else self.chooser_.to_json(),
             "transform": self.transform_.to_json(),
             "target": None if self.target_ is None else self.target_.to_json(),
             "loss": self.loss_,
@@ -169,7 +186,11 @@ class Gan(Synthesizer):
         self.encoder_ = TableEncoder.from_json(state["encoder"])
         self.transform_ = RowTransform.from_json(state["transform"])
         self.loss_ = state["loss"]
-        self.target_ = self._loaded_target(folder, state.get("target"))
+        self.target_ = self.chooser_ = None
+        if (target := state.get("target")) is not None:
+            self.target_ = _read(folder / TARGET_FILE, partial(TargetRedraw.from_json, self.transform_, target))
+        if (chooser := state.get("chooser")) is not None:
+            self.chooser_ = _read(folder / CHOOSER_FILE, partial(Chooser.from_json, chooser))
         try:
             self.weights_ = load_file(folder / WEIGHTS_FILE) if state["has_weights"] else {}
         except (FileNotFoundError, SafetensorError) as error:
@@ -178,13 +199,11 @@ class Gan(Synthesizer):
             ) from error
         self._prepare()
 
-    def _loaded_target(self, folder: Path, state: dict[str, Any] | None) -> TargetRedraw | None:
-        if state is None:
-            return None
-        try:
-            with np.load(folder / TARGET_FILE, allow_pickle=False) as arrays:
-                return TargetRedraw.from_json(self.transform_, state, arrays)
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ModelError(
-                f"{folder / TARGET_FILE}: missing or damaged ({error}); register the model again"
-            ) from None
+
+def _read(file: Path, build: Callable[[Mapping[str, NDArray[Any]]], Part]) -> Part:
+    """What is built from a file's arrays; raises ModelError where they are missing or damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return build(arrays)
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{file}: missing or damaged ({error}); register the model again") from None

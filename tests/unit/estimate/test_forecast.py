@@ -55,6 +55,15 @@ def test_the_rows_of_a_trial_are_bounded_and_those_of_the_training_are_not() -> 
     assert found.of("bayesian_network").training.cpu_seconds > of(tuning={"max_rows": 40_000}).of("bayesian_network").training.cpu_seconds * 0.99  # fmt: skip
 
 
+def test_rows_are_drawn_the_slower_the_more_of_them_are_proposed() -> None:
+    found = of(candidates={"bayesian_network": {"proposals": [1, 4]}, "gaussian_copula": {"proposals": 1}})
+    network, copula = found.of("bayesian_network"), found.of("gaussian_copula")
+    assert 2 < network.rows_per_second / network.least_rows_per_second < 10
+    assert copula.rows_per_second == copula.least_rows_per_second
+    assert "-" in words.speed(network)
+    assert "-" not in words.speed(copula)
+
+
 def test_the_search_ends_at_its_bound_and_the_sentence_says_so() -> None:
     found = of(tuning={"trials": 60, "seconds": 60})
     assert found.search_wanted > found.search_bound == found.search == 60
