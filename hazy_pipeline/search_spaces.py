@@ -297,10 +297,10 @@ PRESETS: dict[UseCase, dict[str, dict[str, Any]]] = {
     UseCase.TESTING: {
         "bayesian_network": {
             "max_parents": {"low": 1, "high": 2}, "n_bins": {"low": 10, "high": 50}, "max_categories": {"low": 10, "high": 50},
-            "proposals": 1,
+            "proposals": {"choices": (1,)},
         },
-        "gaussian_copula": {"max_categories": {"low": 10, "high": 50}, "n_quantiles": {"low": 10, "high": 200, "log": True}, "proposals": 1},
-        "gan": {"epochs": {"low": 5, "high": 30, "log": True}, "max_categories": {"low": 10, "high": 50}, "proposals": 1},
+        "gaussian_copula": {"max_categories": {"low": 10, "high": 50}, "n_quantiles": {"low": 10, "high": 200, "log": True}, "proposals": {"choices": (1,)}},
+        "gan": {"epochs": {"low": 5, "high": 30, "log": True}, "max_categories": {"low": 10, "high": 50}, "proposals": {"choices": (1,)}},
     },
     UseCase.ANALYSIS: {},
     UseCase.ML: {

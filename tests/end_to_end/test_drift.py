@@ -19,7 +19,7 @@ from hazy_pipeline.tune import budget, history
 pytestmark = pytest.mark.end_to_end
 
 GAN = {"epochs": 15, "batch_size": 100, "learning_rate": 0.003, "latent_dim": 8, "width": 32, "depth": 1, "pac": 2, "n_modes": 10,
-       "max_categories": 100}  # fmt: skip
+       "max_categories": 100, "proposals": 1}  # fmt: skip
 
 
 def idle(n: int, seed: int = 0) -> pd.DataFrame:

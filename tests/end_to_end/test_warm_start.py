@@ -18,7 +18,7 @@ from hazy_pipeline.run import Options, Run, open_run
 pytestmark = pytest.mark.end_to_end
 
 GAN = {"epochs": 30, "batch_size": 100, "learning_rate": 0.003, "latent_dim": 8, "width": 32, "depth": 1, "pac": 2, "n_modes": 4,
-       "max_categories": 100}  # fmt: skip
+       "max_categories": 100, "proposals": 1}  # fmt: skip
 
 
 def orders(n: int) -> pd.DataFrame:

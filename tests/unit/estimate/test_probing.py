@@ -31,7 +31,7 @@ def test_the_corners_of_a_space_are_the_first_the_dearest_and_the_cheapest(candi
 
 
 def test_a_fixed_space_has_one_corner() -> None:
-    fixed = {"marginals": "empirical", "n_quantiles": 100, "max_categories": 50, "shrinkage": 0.0}
+    fixed = {"marginals": "empirical", "n_quantiles": 100, "max_categories": 50, "shrinkage": 0.0, "proposals": 1}
     assert len(corners(search_space("gaussian_copula", UseCase.ANALYSIS, fixed))) == 1
 
 

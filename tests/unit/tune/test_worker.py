@@ -69,7 +69,7 @@ def test_same_seed_same_trials_and_a_repetition_adds_none(search: Search, data: 
 def test_configurations_of_earlier_runs_are_tried_first_and_the_sampler_knows_their_scores(
     search: Search, data
 ) -> None:
-    earlier = {"marginals": "empirical", "n_quantiles": 40, "max_categories": 20, "shrinkage": 0.05}
+    earlier = {"marginals": "empirical", "n_quantiles": 40, "max_categories": 20, "shrinkage": 0.05, "proposals": 1}
     foreign = {**earlier, "n_quantiles": 900}  # outside today's bounds
     warm = replace(
         search, trials=3, first={COPULA: (foreign, earlier)}, known={COPULA: ((earlier, 0.9), (foreign, 0.8))}
@@ -210,7 +210,7 @@ def test_a_hopeless_family_leaves_the_trials_to_the_others(both: Search, tables_
 
 
 def test_where_all_is_fixed_one_trial_is_enough(search: Search, data: Data) -> None:
-    bounds = {"marginals": "empirical", "n_quantiles": 50, "max_categories": 20, "shrinkage": 0.0}
+    bounds = {"marginals": "empirical", "n_quantiles": 50, "max_categories": 20, "shrinkage": 0.0, "proposals": 1}
     fixed = replace(search, spaces={COPULA: search_space(COPULA, UseCase.TESTING, bounds)})
     assert worker(fixed, data).run() == (1, NOTHING_TO_TUNE)
 
