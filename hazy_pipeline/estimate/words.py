@@ -20,7 +20,7 @@ def about(seconds: float) -> str:
 def speed(made: CandidateForecast) -> str:
     """Rows per second, in millions: of the first configuration, or of the most and the least that the search may choose."""
     most, least = (f"{rate / 1e6:.2g}" for rate in (made.rows_per_second, made.least_rows_per_second))
-    return f"{most} M" if most == least else f"{least}-{most} M"
+    return most if most == least else f"{least}-{most}"
 
 
 def of_candidate(made: CandidateForecast, forecast: Forecast) -> str:

@@ -30,7 +30,7 @@ def cost_table(forecast: Forecast) -> Table:
         title=f"What a run of {forecast.generator} will cost", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
     table.add_column("candidate", no_wrap=True)
-    for name in ("a trial", "trials", "in all", "memory", "GPU", "training", "rows/s"):
+    for name in ("a trial", "trials", "in all", "memory", "GPU", "training", "M rows/s"):
         table.add_column(name, justify="left" if name == "GPU" else "right", no_wrap=True)
     for made in forecast.candidates:
         gpu = ("yes" if forecast.has_gpu else "none") if made.gpu else ""

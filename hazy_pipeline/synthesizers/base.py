@@ -138,8 +138,8 @@ class Synthesizer(ABC):
         return {self.table.name: pa.Table.from_batches(batches)}
 
     def conditional(self, where: Mapping[str, Any]) -> "SampleBlock":
-        """What draws rows that all have the values of `where`, distributed as the model's rows that do; no row is drawn
-        and thrown away.
+        """What draws rows that all have the values of `where`, distributed as the model's rows that do; none is drawn
+        that lacks them.
 
         `where`: column -> a value, a list of values, `{"min": a, "max": b}` (both included, either may be missing), or
         None for null. Raises ConfigurationError for what cannot be asked for, ModelError for what the model cannot do.

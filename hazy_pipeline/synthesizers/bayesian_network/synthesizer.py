@@ -72,7 +72,8 @@ class BayesianNetwork(Synthesizer):
 
     Hyperparameters: those of `BayesianNetworkSpace`. A `target` is redrawn at the end of every row: one of few
     classes from a conditional that is additive in all columns (see `target.py`), a number given what trees foretell of it
-    (see `numeric_target.py`); the network itself, and what is exported from it, stays as it is.
+    (see `numeric_target.py`), and of several `proposals` for a row one is kept (see `selection.py`); the network itself,
+    what is exported from it, and what `impute` draws stay as they are.
     """
 
     name: ClassVar[str] = "bayesian_network"
