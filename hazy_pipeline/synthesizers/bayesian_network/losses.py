@@ -1,4 +1,4 @@
-"""What boosted trees lower: squared errors of a number, or the log loss of telling real rows from drawn ones."""
+"""What boosted trees lower: squared errors of a number, or how wrong a row's odds of being real, or their ratio, are."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
@@ -8,11 +8,14 @@ from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Floats, Mask
 
+Leaves = NDArray[Any]  # the leaf of every row, whole numbers
+HIGHEST = 30.0  # of a log ratio, so that it stays a number
+
 
 class Loss(Protocol):
-    """Of a score per row, shape (rows,). A leaf is moved by its gradient over its curvature and `PENALTY`."""
+    """Of a score per row, shape (rows,)."""
 
-    PENALTY: ClassVar[float]  # rows' worth of curvature that hold a leaf at nothing
+    PENALTY: ClassVar[float]  # rows' worth that hold a leaf at nothing
     ROWS_PER_TREE: ClassVar[int]  # from which its questions are chosen
 
     @property
@@ -29,10 +32,8 @@ class Loss(Protocol):
     def gradient(self, score: Floats) -> Floats:
         """Which way, and how far, each row's score should move."""
 
-    def leaves(
-        self, score: Floats, gradient: Floats, leaf: NDArray[Any], n_leaves: int, min_rows: int
-    ) -> tuple[Floats, Floats]:
-        """The leaves' gradients and curvatures; no leaf says anything of fewer than `min_rows` rows."""
+    def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
+        """How far the scores in each leaf should move, shape (n_leaves,); no leaf says anything of fewer than `min_rows` rows."""
 
     def total(self, score: Floats) -> float:
         """Of all rows."""
@@ -57,24 +58,22 @@ class SquaredError:
     def gradient(self, score: Floats) -> Floats:
         return self.wanted - score
 
-    def leaves(
-        self, score: Floats, gradient: Floats, leaf: NDArray[Any], n_leaves: int, min_rows: int
-    ) -> tuple[Floats, Floats]:
+    def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
         count = np.bincount(leaf, minlength=n_leaves)
         total = np.bincount(leaf, gradient, minlength=n_leaves)
-        return np.where(count >= min_rows, total, 0.0), count.astype(np.float64)
+        steps: Floats = np.where(count >= min_rows, total / (count + self.PENALTY), 0.0)
+        return steps
 
     def total(self, score: Floats) -> float:
         return float(((self.wanted - score) ** 2).sum())
 
 
 @dataclass(frozen=True)
-class LogLoss:
-    """Of scores that should be the log odds of a row being real.
+class _RealAndDrawn:
+    """`is_real`: 1 for real rows, 0 for drawn ones; `weight`: of each row, such that both kinds weigh the same.
 
-    `is_real`: 1 for real rows, 0 for drawn ones; `weight`: of each row, such that both kinds weigh the same. A leaf of fewer real
-    rows than may be told of says as much as one without any; and what a few real rows have is not drawn more often for that,
-    for it would lie too close to them.
+    A leaf of fewer real rows than may be told of says as much as one without any; and what a few real rows have is not drawn
+    more often for that, for it would lie too close to them.
     """
 
     PENALTY: ClassVar[float] = 3.0
@@ -95,24 +94,61 @@ class LogLoss:
     def of(self, rows: Mask) -> Self:
         return type(self)(self.is_real[rows], self.weight[rows])
 
+    def _counted(self, leaf: Leaves, n_leaves: int, min_rows: int) -> tuple[Floats, Mask, Mask]:
+        """Real rows per leaf, which leaves may tell of them, and which ones may lower their rows' odds only."""
+        n_real = np.bincount(leaf, self.is_real, minlength=n_leaves).astype(np.float64)
+        return n_real, n_real >= min_rows, n_real < self.RAISING
+
+
+@dataclass(frozen=True)
+class LogLoss(_RealAndDrawn):
+    """Of scores that should be the log odds of a row being real: what is easy to tell from real rows weighs most."""
+
     def gradient(self, score: Floats) -> Floats:
         return self.weight * (self.is_real - _share(score))
 
-    def leaves(
-        self, score: Floats, gradient: Floats, leaf: NDArray[Any], n_leaves: int, min_rows: int
-    ) -> tuple[Floats, Floats]:
+    def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
         share = _share(score)
-        n_real = np.bincount(leaf, self.is_real, minlength=n_leaves)
+        n_real, may_tell, only_lower = self._counted(leaf, n_leaves, min_rows)
         n_drawn = np.bincount(leaf, minlength=n_leaves) - n_real
         curvature = np.bincount(leaf, self.weight * share * (1 - share), minlength=n_leaves)
         both = np.bincount(leaf, gradient, minlength=n_leaves)
         without = both - np.bincount(leaf, self.is_real * gradient, minlength=n_leaves)
-        total = np.where(n_real >= min_rows, both, np.where(n_drawn >= min_rows, without, 0.0))
-        total[(n_real < self.RAISING) & (total > 0)] = 0.0
-        return total, curvature.astype(np.float64)
+        total = np.where(may_tell, both, np.where(n_drawn >= min_rows, without, 0.0))
+        total[only_lower & (total > 0)] = 0.0
+        steps: Floats = total / (curvature + self.PENALTY)
+        return steps
 
     def total(self, score: Floats) -> float:
         return float((self.weight * np.logaddexp(0.0, np.where(self.is_real > 0, -score, score))).sum())
+
+
+@dataclass(frozen=True)
+class RatioLoss(_RealAndDrawn):
+    """Of scores that should be the log ratio of the densities of real and drawn rows (Nguyen, Wainwright and Jordan 2010, section 2).
+
+    Where it is lowest, drawn rows weighed by their ratios fill every leaf as real ones do, which a classifier's odds do not
+    promise: what differs little is counted as well.
+    """
+
+    def gradient(self, score: Floats) -> Floats:
+        return self.is_real - self._ratio(score)
+
+    def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
+        n_real, may_tell, only_lower = self._counted(leaf, n_leaves, min_rows)
+        n_drawn = np.bincount(leaf, minlength=n_leaves) - n_real
+        weighed = np.bincount(leaf, self._ratio(score), minlength=n_leaves)
+        steps: Floats = np.log((np.where(may_tell, n_real, 0.0) + self.PENALTY) / (weighed + self.PENALTY))
+        steps[only_lower & (steps > 0) | ~may_tell & (n_drawn < min_rows)] = 0.0
+        return steps
+
+    def total(self, score: Floats) -> float:
+        return float((self._ratio(score) - self.is_real * score).sum())
+
+    def _ratio(self, score: Floats) -> Floats:
+        """Of drawn rows, as they weigh; 0 for real ones."""
+        ratio: Floats = (1.0 - self.is_real) * self.weight * np.exp(np.minimum(score, HIGHEST))
+        return ratio
 
 
 def _share(score: Floats) -> Floats:

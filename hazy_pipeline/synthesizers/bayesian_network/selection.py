@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Floats, Integers
-from hazy_pipeline.synthesizers.bayesian_network.losses import LogLoss
+from hazy_pipeline.synthesizers.bayesian_network.losses import LogLoss, RatioLoss
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 from hazy_pipeline.synthesizers.bayesian_network.trees import Trees, boosted
 
 MAX_ROWS = 50_000  # real ones that are learned from
 DRAWN_PER_ROW = 2
 HELD_OUT = 6  # every so many-th row says how many trees are of use
-TREES = 120  # at most
+TREES = 90  # at most, that find what is easy to tell ...
+MORE_TREES = 30  # ... and that bring back what the first ones moved too far or not far enough
 MAX_LOG_ODDS = 8.0
 LEAST_ROWS = 200  # of the real ones, below which nothing is to be learned from them
 ROUNDS = 30  # of bounding the chances, which takes a few
@@ -62,11 +63,14 @@ def fit_selection(real: Rows, drawn: Rows, *, proposals: int, nominal: frozenset
     rows = Rows([np.concatenate(both) for both in zip(real.states, drawn.states, strict=True)], real.hierarchies)
     is_real = np.arange(rows.n_rows) < real.n_rows
     held_out = np.r_[np.arange(real.n_rows), np.arange(drawn.n_rows)] % HELD_OUT == 0
-    loss = LogLoss(is_real.astype(np.float64), np.where(is_real, 1.0, real.n_rows / drawn.n_rows))
-    trees, losses = boosted(rows, loss, ~held_out, held_out, range(len(rows.states)), nominal=nominal, min_rows=min_rows,
-                            n_trees=TREES, rng=np.random.default_rng(random_state))  # fmt: skip
-    n_trees = int(np.argmin(losses))
-    return Selection(proposals, trees.first(n_trees).trimmed()) if n_trees else None
+    kinds = is_real.astype(np.float64), np.where(is_real, 1.0, real.n_rows / drawn.n_rows)
+    rng, trees = np.random.default_rng(random_state), None
+    for loss, most in ((LogLoss(*kinds), TREES), (RatioLoss(*kinds), MORE_TREES)):
+        before = len(trees.leaves) if trees else 0
+        found, losses = boosted(rows, loss, ~held_out, held_out, range(len(rows.states)), nominal=nominal, min_rows=min_rows,
+                                n_trees=most, rng=rng, start=trees)  # fmt: skip
+        trees = found.first(before + int(np.argmin(losses)))
+    return Selection(proposals, trees.trimmed()) if trees is not None and len(trees.leaves) else None
 
 
 def chances(weights: Floats, n_rows: int) -> Floats:

@@ -5,7 +5,7 @@ the number of its leaf, and a forest costs a few array operations per tree whate
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,11 @@ class Trees:
 
     def predict(self, rows: Rows) -> Floats:
         """Shape (rows,)."""
-        codes = _coded(rows, self.columns, self.codes)
-        score = np.full(rows.n_rows, self.base)
+        return self.scores(_coded(rows, self.columns, self.codes))
+
+    def scores(self, codes: Bytes) -> Floats:
+        """The same of rows as codes, shape (columns, rows)."""
+        score = np.full(codes.shape[1], self.base)
         for questions, leaves in zip(self.questions.tolist(), self.leaves, strict=True):
             score += leaves.take(_leaf(codes, questions))
         return score
@@ -108,19 +111,22 @@ def cross_fitted(rows: Rows, wanted: Floats, columns: Sequence[int], *, nominal:
 
 
 def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[int], *, nominal: frozenset[int], min_rows: int,
-            n_trees: int, rng: np.random.Generator) -> tuple[Trees, list[float]]:  # fmt: skip
+            n_trees: int, rng: np.random.Generator, start: Trees | None = None) -> tuple[Trees, list[float]]:  # fmt: skip
     """Gradient boosting (Friedman 2001, sections 3 and 4.1, with the penalised leaves of Chen and Guestrin 2016, section 2),
     and the loss of the rows that are judged after 0, 1, ... trees, until it has ceased to fall.
 
     Every tree's questions are chosen on rows drawn with replacement, its leaves hold all rows that are seen. Masks of shape
-    (rows,); where no row is judged, all `n_trees` are made.
+    (rows,); where no row is judged, all `n_trees` are made. `start`: trees of the same columns and rows, to go on from; they are
+    part of what is returned, and not of `n_trees`.
     """
     codes_of = [_codes(rows, column, loss.wanted, seen, column in nominal) for column in columns]
     codes = _coded(rows, columns, codes_of)
     here, there = codes[:, seen], codes[:, judged]
     own, others = loss.of(seen), loss.of(judged)
-    base = own.base
-    score, guess = np.full(here.shape[1], base), np.full(there.shape[1], base)
+    start = start or Trees(
+        own.base, tuple(columns), tuple(codes_of), np.zeros((0, DEPTH, 2), dtype=np.int64), np.zeros((0, 2**DEPTH))
+    )
+    score, guess = start.scores(here), start.scores(there)
     losses = [others.total(guess)]
     widths = [int(of_column.max()) + 1 for of_column in codes_of]
     questions, leaves = np.zeros((n_trees, DEPTH, 2), dtype=np.int64), np.zeros((n_trees, 2**DEPTH))
@@ -129,8 +135,7 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
         drawn = rng.integers(0, len(score), min(len(score), loss.ROWS_PER_TREE))
         asked = _questions(here[:, drawn], gradient[drawn], widths, loss.PENALTY, rng)
         leaf = _leaf(here, asked)
-        total, curvature = own.leaves(score, gradient, leaf, 2**DEPTH, min_rows)
-        leaves[tree] = RATE * total / (curvature + loss.PENALTY)
+        leaves[tree] = RATE * own.steps(score, gradient, leaf, 2**DEPTH, min_rows)
         questions[tree] = asked
         score += leaves[tree].take(leaf)
         if len(guess):
@@ -138,7 +143,9 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
             losses.append(others.total(guess))
             if min(losses) not in losses[-PATIENCE:]:
                 break
-    return Trees(base, tuple(columns), tuple(codes_of), questions, leaves), losses
+    return replace(
+        start, questions=np.concatenate([start.questions, questions]), leaves=np.concatenate([start.leaves, leaves])
+    ), losses
 
 
 def _questions(codes: Bytes, left: Floats, widths: Sequence[int], penalty: float,

@@ -6,7 +6,7 @@ import pytest
 
 from hazy_pipeline.synthesizers.bayesian_network import BayesianNetwork
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
-from hazy_pipeline.synthesizers.bayesian_network.losses import LogLoss
+from hazy_pipeline.synthesizers.bayesian_network.losses import LogLoss, RatioLoss
 from hazy_pipeline.synthesizers.bayesian_network.selection import chances, fit_selection, systematic
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 
@@ -126,20 +126,32 @@ class TestSelection:
         assert len(np.unique(kept)) == len(kept) == 10_000
         assert equal.mean() == pytest.approx(0.5 + 0.5 / 8, abs=0.05)
 
-    @pytest.mark.parametrize(("n_real", "n_drawn", "gradient"), [
-        (4, 12, -6.0),  # fewer than may be told of: as if they were not there
-        (5, 12, -3.5),
-        (30, 12, 0.0),  # too few to be sought out
-        (60, 12, 24.0),
-        (0, 4, 0.0),
+    @pytest.mark.parametrize(("n_real", "n_drawn", "told"), [
+        (4, 12, 0),  # fewer than may be told of: as if they were not there
+        (5, 12, 5),
+        (30, 12, None),  # too few to be sought out
+        (60, 12, 60),
+        (0, 4, None),
     ])  # fmt: skip
-    def test_what_a_leaf_says_of_few_rows(self, n_real, n_drawn, gradient):
+    def test_what_a_leaf_says_of_few_rows(self, n_real, n_drawn, told):
         is_real = np.repeat([1.0, 0.0], [n_real, n_drawn])
-        loss, score = LogLoss(is_real, np.ones(len(is_real))), np.zeros(len(is_real))
-        leaf = np.zeros(len(is_real), dtype=np.uint8)
-        gradients, curvatures = loss.leaves(score, loss.gradient(score), leaf, 2, 5)
-        assert gradients.tolist() == [gradient, 0.0]
-        assert curvatures.tolist() == [(n_real + n_drawn) / 4, 0.0]
+        score, leaf = np.zeros(len(is_real)), np.zeros(len(is_real), dtype=np.uint8)
+        steps = {}
+        for loss in (LogLoss(is_real, np.ones(len(is_real))), RatioLoss(is_real, np.ones(len(is_real)))):
+            found = loss.steps(score, loss.gradient(score), leaf, 2, 5)
+            assert found[1] == 0.0
+            steps[type(loss)] = found[0]
+        gradient = 0.0 if told is None else told / 2 - n_drawn / 2
+        assert steps[LogLoss] == pytest.approx(gradient / ((n_real + n_drawn) / 4 + 3.0))
+        assert steps[RatioLoss] == pytest.approx(0.0 if told is None else np.log((told + 3.0) / (n_drawn + 3.0)))
+
+    def test_drawn_rows_weighed_by_their_ratios_fill_the_groups_of_a_column_as_real_ones_do(self):
+        real, drawn = self.rows(8_000, 0, real=True), self.rows(16_000, 1, real=False)
+        thinned = (drawn.states[0] > 1) | (np.arange(drawn.n_rows) % 8 == 0)  # two groups are there too seldom
+        drawn = Rows([states[thinned] for states in drawn.states], self.HIERARCHIES)
+        ratio = np.exp(self.fit(real, drawn).trees.predict(drawn))
+        shares = np.bincount(drawn.states[0], ratio, minlength=8) / ratio.sum()
+        assert shares == pytest.approx(np.bincount(real.states[0], minlength=8) / real.n_rows, abs=0.03)
 
     @pytest.mark.parametrize("n_rows", [1, 100, 999, 1_000])
     def test_chances_are_bounded_and_add_up(self, n_rows):
