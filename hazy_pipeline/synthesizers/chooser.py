@@ -68,10 +68,8 @@ def fit_chooser(encoder: TableEncoder, real: Encoded, draw: Draw, *, proposals: 
     if proposals == 1 or not n_rows:
         return None
     step = -(-n_rows // MAX_ROWS)
-    real, rng = (
-        {name: values[::step] for name, values in real.items()},
-        np.random.default_rng((random_state, proposals)),
-    )
+    real = {name: values[::step] for name, values in real.items()}
+    rng = np.random.default_rng((random_state, proposals))
     bins = {name: _bins(encoder, name, values, min_rows) for name, values in real.items()}
     nominal = frozenset(i for i, of in enumerate(bins.values()) if isinstance(of, DiscreteBins))
     rows = to_rows(real, bins)

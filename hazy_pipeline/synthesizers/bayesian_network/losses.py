@@ -10,6 +10,7 @@ from hazy_pipeline.encode.arrays import Floats, Mask
 
 Leaves = NDArray[Any]  # the leaf of every row, whole numbers
 HIGHEST = 30.0  # of a log ratio, so that it stays a number
+STEEPEST = 20.0  # of a row's gradient: few rows of a high ratio must not choose the questions alone
 
 
 class Loss(Protocol):
@@ -132,7 +133,7 @@ class RatioLoss(_RealAndDrawn):
     """
 
     def gradient(self, score: Floats) -> Floats:
-        return self.is_real - self._ratio(score)
+        return self.is_real - np.minimum(self._ratio(score), STEEPEST)
 
     def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
         n_real, may_tell, only_lower = self._counted(leaf, n_leaves, min_rows)

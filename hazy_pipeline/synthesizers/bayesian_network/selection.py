@@ -1,8 +1,8 @@
 """Rows that are kept of those that a network proposes: what can still be told from real rows is drawn less often.
 
-Boosted trees learn to tell real rows from the network's own. By their log odds rows are then kept as often as real data has
-their like (Azadi, Olsson, Darrell, Goodfellow and Odena 2019, section 3, for a GAN): of a few proposals per row so many in a
-fixed number, without a loop (importance resampling, Rubin 1988, here without repetition).
+Boosted trees learn how much more often real data has a row's like than the network does, and by that rows are kept (Azadi,
+Olsson, Darrell, Goodfellow and Odena 2019, section 3, for a GAN): of a few proposals for each row a fixed number, without a loop
+(importance resampling, Rubin 1988, here without repetition).
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ DRAWN_PER_ROW = 2
 HELD_OUT = 6  # every so many-th row says how many trees are of use
 TREES = 90  # at most, that find what is easy to tell ...
 MORE_TREES = 30  # ... and that bring back what the first ones moved too far or not far enough
-MAX_LOG_ODDS = 8.0
+HIGHEST = 8.0  # of a log ratio
 LEAST_ROWS = 200  # of the real ones, below which nothing is to be learned from them
 ROUNDS = 30  # of bounding the chances, which takes a few
 
@@ -32,12 +32,12 @@ class Selection:
     """Keeps one of `proposals` rows."""
 
     proposals: int
-    trees: Trees  # log odds of a row being real
+    trees: Trees  # log ratio of the densities of real rows and proposals
 
     def choose(self, rows: Rows, n_rows: int, rng: np.random.Generator) -> Integers:
         """Which rows to keep, in their order, shape (n_rows,)."""
-        log_odds = np.clip(self.trees.predict(rows), -MAX_LOG_ODDS, MAX_LOG_ODDS)
-        return systematic(chances(np.exp(log_odds), n_rows), n_rows, rng)
+        log_ratio = np.clip(self.trees.predict(rows), -HIGHEST, HIGHEST)
+        return systematic(chances(np.exp(log_ratio), n_rows), n_rows, rng)
 
     def to_json(self) -> dict[str, Any]:
         return {"proposals": self.proposals, "trees": self.trees.to_json()}
