@@ -12,9 +12,9 @@ from hazy_pipeline.connectors import Secrets, environment_secrets, write_output
 from hazy_pipeline.errors import ConfigurationError
 from hazy_pipeline.generate.where import parse_where
 from hazy_pipeline.progress import ProgressLog
-from hazy_pipeline.registry.models import CHAMPION, model_folder
+from hazy_pipeline.registry.models import CHAMPION, load_model
 from hazy_pipeline.registry.tracking import Tracking
-from hazy_pipeline.synthesizers.base import load_synthesizer, rows_of_shard
+from hazy_pipeline.synthesizers.base import rows_of_shard
 
 PREVIEW_ROWS = 5
 
@@ -35,24 +35,23 @@ def generate(name: str, *, rows: int, to: str | None, alias: str = CHAMPION, con
     index, count = parse_shard(shard)
     rows_here = rows_of_shard(rows, (index, count))
     on_rows = ProgressLog(len(rows_here)) if on_rows is None else on_rows
-    with model_folder(Tracking(name), alias) as (version, folder):
-        synthesizer = load_synthesizer(folder)
-        wanted = parse_where(where, synthesizer.table) if where else None
-        preview: list[pa.RecordBatch] = []
+    version, synthesizer = load_model(Tracking(name), alias)
+    wanted = parse_where(where, synthesizer.table) if where else None
+    preview: list[pa.RecordBatch] = []
 
-        def batches() -> Iterator[pa.RecordBatch]:
-            for batch in synthesizer.sample_batches(rows, random_state=seed, workers=os.cpu_count() or 1,
-                                                    shard=(index, count), dictionaries=True, where=wanted):  # fmt: skip
-                if not preview:
-                    preview.append(batch.slice(0, PREVIEW_ROWS))
-                yield batch
-                on_rows(batch.num_rows)
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in synthesizer.sample_batches(rows, random_state=seed, workers=os.cpu_count() or 1,
+                                                shard=(index, count), dictionaries=True, where=wanted):  # fmt: skip
+            if not preview:
+                preview.append(batch.slice(0, PREVIEW_ROWS))
+            yield batch
+            on_rows(batch.num_rows)
 
-        began = time.perf_counter()
-        location = write_output(
-            batches(), synthesizer.table, to=to, connection=connection, destination_table=table, secrets=secrets
-        )
-        seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    location = write_output(
+        batches(), synthesizer.table, to=to, connection=connection, destination_table=table, secrets=secrets
+    )
+    seconds = time.perf_counter() - began
     return {
         "generator": name,
         "version": version.number,

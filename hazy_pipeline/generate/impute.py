@@ -13,10 +13,9 @@ from hazy_pipeline.connectors import open_connector, write_output
 from hazy_pipeline.encode.arrays import plain
 from hazy_pipeline.errors import ConfigurationError, DataError
 from hazy_pipeline.progress import ProgressLog
-from hazy_pipeline.registry.models import CHAMPION, model_folder
+from hazy_pipeline.registry.models import CHAMPION, load_model
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.schema import TableSchema
-from hazy_pipeline.synthesizers.base import load_synthesizer
 from hazy_pipeline.tables import arrow_type
 
 
@@ -28,8 +27,8 @@ def impute(name: str, path: str, *, to: str, alias: str = CHAMPION, seed: int = 
     Raises ModelError for a model that cannot, ConfigurationError or DataError for a file of other columns or types.
     """
     filled = 0
-    with model_folder(Tracking(name), alias) as (version, folder), tempfile.TemporaryDirectory() as temporary:
-        synthesizer = load_synthesizer(folder)
+    version, synthesizer = load_model(Tracking(name), alias)
+    with tempfile.TemporaryDirectory() as temporary:
         source = open_connector(FilesSource(connector="files", path=path), table_name=synthesizer.table.name)
         tables = source.extract(UPath(temporary), until=source.watermark())
         total = tables.n_rows(synthesizer.table.name)

@@ -162,6 +162,19 @@ def load_version(tracking: Tracking, version: Version) -> Synthesizer:
         return load_synthesizer(folder)
 
 
+def load_model(tracking: Tracking, alias: str) -> tuple[Version, Synthesizer]:
+    """What serves under an alias or a number; raises ModelError, with what to do, where there is none or it cannot be loaded."""
+    version = version_at(tracking, alias)
+    if version is None:
+        raise ModelError(_absent(tracking, alias))
+    try:
+        return version, load_version(tracking, version)
+    except ModelError as error:
+        name = tracking.generator
+        raise ModelError(f"{name} version {version.number} cannot be loaded ({error}). Train a new one (a run with --force, or "
+                         f"force in its form), or name another: {name}@previous, {name}@NUMBER") from error  # fmt: skip
+
+
 def schema_of(tracking: Tracking, version: Version) -> DatasetSchema:
     """The schema that a version was trained on; raises as `load_version` does."""
     with _folder_of(tracking, version) as folder:

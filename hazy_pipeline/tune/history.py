@@ -173,11 +173,13 @@ def why_too_far(winner: str, gap: float, error: float, gaps: Sequence[float]) ->
     """Why a choice no longer fits, in words: it is further behind real rows than was usual; None where it is not.
 
     `gap`: how far it is behind on the new data, `error`: the standard error of its score, `gaps`: how far behind it was
-    before, see `History.gaps`. What is within two standard errors is no difference, of the score or of what those differ
-    by; nor is GAP_MARGIN, which also covers that a choice was the best of many, and so lucky when it was made.
+    before, see `History.gaps`. What is within two standard errors is no difference, of what those differ by or of two gaps,
+    which are four scores; nor is GAP_MARGIN. Where it was hardly fitted since it was chosen, one standard error more is its
+    luck: it was the best of many.
     """
     usual = median(gaps)
-    if gap <= usual + max(noise(error, gaps), GAP_MARGIN):
+    luck = error if len(gaps) < ENOUGH_FITS else 0.0
+    if gap <= usual + max(noise(error, gaps), ERRORS * 2 * error + luck, GAP_MARGIN):
         return None
     return (f"{in_words(winner)} with its earlier configuration is {gap:.3f} behind real data, "
             f"{gap - usual:.3f} more than was usual before")  # fmt: skip

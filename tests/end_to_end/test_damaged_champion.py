@@ -10,7 +10,8 @@ import pytest
 
 from hazy_pipeline import steps
 from hazy_pipeline.config import GeneratorConfig
-from hazy_pipeline.errors import SchemaChangedError
+from hazy_pipeline.errors import ModelError, SchemaChangedError
+from hazy_pipeline.generate import generate
 from hazy_pipeline.in_process import run_pipeline
 from hazy_pipeline.registry import models
 from hazy_pipeline.registry.tracking import Tracking
@@ -64,6 +65,12 @@ def test_a_healthy_version_takes_the_place_of_a_damaged_champion_and_every_place
 ) -> None:
     run_on(config, "run 1", parcels(1_500))
     cut(home)
+    target = home / "rows.csv"
+    with pytest.raises(
+        ModelError, match=r"^parcels version 1 cannot be loaded \(copula\.npz: missing or damaged .*--force"
+    ):
+        generate("parcels", rows=10, to=str(target))
+    assert not target.exists()
     with caplog.at_level(logging.WARNING, "hazy_pipeline"):
         outcome, run = run_on(config, "run 2", parcels(1_550))
     assert champion().number == 2
