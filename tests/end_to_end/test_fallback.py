@@ -138,7 +138,7 @@ def test_where_nobody_passes_there_is_no_champion_and_that_is_said(
 
 
 def test_the_familys_least_revealing_configuration_takes_its_place(configure: Callable[..., GeneratorConfig]) -> None:
-    few_parents = {"bayesian_network": {"max_parents": [1, 3], "smoothing": 1.0}}
+    few_parents = {"bayesian_network": {"max_parents": [1, 3], "smoothing": 1.0, "proposals": 1}}
     config = configure(candidates=few_parents, tuning={"trials": 8, "seconds": 120})
     outcome = run_pipeline(config, "run 1", Options())
     run = open_run(config, "run 1")
