@@ -7,16 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hazy_pipeline.encode.categorical import DiscreteEncoder
-from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.synthesizers.bayesian_network.bins import (
     Bins,
-    DiscreteBins,
     bins_from_json,
     bins_to_json,
-    fit_discrete,
-    fit_numeric,
+    fit_bins,
+    nominal,
 )
 from hazy_pipeline.synthesizers.bayesian_network.network import to_rows
 from hazy_pipeline.synthesizers.bayesian_network.selection import DRAWN_PER_ROW, MAX_ROWS, Selection, fit_selection
@@ -70,24 +67,14 @@ def fit_chooser(encoder: TableEncoder, real: Encoded, draw: Draw, *, proposals: 
     step = -(-n_rows // MAX_ROWS)
     real = {name: values[::step] for name, values in real.items()}
     rng = np.random.default_rng((random_state, proposals))
-    bins = {name: _bins(encoder, name, values, min_rows) for name, values in real.items()}
-    nominal = frozenset(i for i, of in enumerate(bins.values()) if isinstance(of, DiscreteBins))
+    bins = fit_bins(encoder, real, min_rows=min_rows, n_bins=BINS, max_categories=CATEGORIES)
     rows = to_rows(real, bins)
     drawn = to_rows(draw(DRAWN_PER_ROW * rows.n_rows, rng), bins)
     found = fit_selection(
-        rows, drawn, proposals=proposals, nominal=nominal, min_rows=min_rows, random_state=random_state
+        rows, drawn, proposals=proposals, nominal=nominal(bins), min_rows=min_rows, random_state=random_state
     )
     if found is None:
         return None
     asked = [list(bins)[column] for column in found.trees.columns]
     trees = replace(found.trees, columns=tuple(range(len(asked))))
     return Chooser({name: bins[name] for name in asked}, replace(found, trees=trees))
-
-
-def _bins(encoder: TableEncoder, name: str, values: NDArray[Any], min_rows: int) -> Bins:
-    column = encoder.column(name)
-    if isinstance(column, ContinuousEncoder):
-        return fit_numeric(values, spikes=column.spikes, low=column.low, high=column.high,
-                           has_null=column.null_share > 0, min_rows=min_rows, n_bins=BINS)  # fmt: skip
-    assert isinstance(column, DiscreteEncoder)
-    return fit_discrete(column.counts, null_code=column.null_code, max_categories=CATEGORIES)

@@ -17,7 +17,7 @@ from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ModelError
 from hazy_pipeline.parallel import ahead, n_cores
 from hazy_pipeline.progress import followed
-from hazy_pipeline.search_spaces import GaussianCopulaSpace, Hyperparameters
+from hazy_pipeline.search_spaces import Hyperparameters, completed
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.chooser import Chooser, fit_chooser
 from hazy_pipeline.synthesizers.gaussian_copula_condition import Condition, conditional_scores
@@ -76,7 +76,7 @@ class GaussianCopula(Synthesizer):
 
     @property
     def _parameters(self) -> Hyperparameters:
-        return {name: limit.first for name, limit in GaussianCopulaSpace.limits.items()} | self.hyperparameters
+        return completed(self.name, self.hyperparameters)
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
         """Estimate each marginal, order categories, then the correlation of the normal scores of all rows."""

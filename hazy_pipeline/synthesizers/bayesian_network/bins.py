@@ -10,9 +10,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Codes, Floats, Integers, Mask
-from hazy_pipeline.encode.categorical import CategoryGrouping
+from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
+from hazy_pipeline.encode.numeric import ContinuousEncoder
+from hazy_pipeline.encode.table import TableEncoder
 
 COARSE_GROUPS = (8, 24)  # sizes of the levels above `n_bins`
 MAX_SEGMENTS = 1024  # decoded pieces of a numeric column
@@ -294,6 +297,26 @@ def fit_discrete(counts: Integers, *, null_code: int | None, max_categories: int
 
 
 Bins = NumericBins | DiscreteBins
+
+
+def fit_bins(encoder: TableEncoder, encoded: Mapping[str, NDArray[Any]], *, min_rows: int, n_bins: int,
+             max_categories: int) -> dict[str, Bins]:  # fmt: skip
+    """Of every encoded column, in order: numeric ones from these rows, discrete ones from the encoder's counts of all rows."""
+    bins: dict[str, Bins] = {}
+    for name, values in encoded.items():
+        column = encoder.column(name)
+        if isinstance(column, ContinuousEncoder):
+            bins[name] = fit_numeric(values, spikes=column.spikes, low=column.low, high=column.high,
+                                     has_null=column.null_share > 0, min_rows=min_rows, n_bins=n_bins)  # fmt: skip
+        else:
+            assert isinstance(column, DiscreteEncoder)
+            bins[name] = fit_discrete(column.counts, null_code=column.null_code, max_categories=max_categories)
+    return bins
+
+
+def nominal(bins: Mapping[str, Bins]) -> frozenset[int]:
+    """Columns whose states have no order."""
+    return frozenset(i for i, column in enumerate(bins.values()) if isinstance(column, DiscreteBins))
 
 
 def bins_to_json(bins: Mapping[str, Bins]) -> dict[str, Any]:

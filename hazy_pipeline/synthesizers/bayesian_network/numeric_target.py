@@ -58,16 +58,13 @@ class NumericTarget:
         return {
             "target_edges": self.edges,
             **{f"target_table_{i}": table for i, table in enumerate(self.tables)},
-            **{f"target_trees_{name}": array for name, array in self.trees.arrays().items()},
+            **self.trees.arrays("target_trees_"),
         }
 
     @classmethod
     def from_json(cls, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "NumericTarget":
         families = tuple(Family.from_json(family) for family in state["families"])
-        of_trees = {
-            name.removeprefix("target_trees_"): arrays[name] for name in arrays if name.startswith("target_trees_")
-        }
-        return cls(state["column"], Trees.from_json(state["trees"], of_trees), arrays["target_edges"],
+        return cls(state["column"], Trees.from_json(state["trees"], arrays, "target_trees_"), arrays["target_edges"],
                    Hierarchy.from_json(state["forecast"]), families,
                    tuple(arrays[f"target_table_{i}"] for i in range(len(families))))  # fmt: skip
 

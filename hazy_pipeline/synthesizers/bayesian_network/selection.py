@@ -43,12 +43,11 @@ class Selection:
         return {"proposals": self.proposals, "trees": self.trees.to_json()}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return {f"selection_{name}": array for name, array in self.trees.arrays().items()}
+        return self.trees.arrays("selection_")
 
     @classmethod
     def from_json(cls, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Selection":
-        of_trees = {name.removeprefix("selection_"): arrays[name] for name in arrays if name.startswith("selection_")}
-        return cls(state["proposals"], Trees.from_json(state["trees"], of_trees))
+        return cls(state["proposals"], Trees.from_json(state["trees"], arrays, "selection_"))
 
 
 def fit_selection(real: Rows, drawn: Rows, *, proposals: int, nominal: frozenset[int], min_rows: int,

@@ -19,15 +19,14 @@ from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.forks import Forked
 from hazy_pipeline.parallel import n_cores
 from hazy_pipeline.progress import followed
-from hazy_pipeline.search_spaces import BayesianNetworkSpace
+from hazy_pipeline.search_spaces import completed
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
 from hazy_pipeline.synthesizers.bayesian_network import exchange
 from hazy_pipeline.synthesizers.bayesian_network.bins import (
     Bins,
-    DiscreteBins,
     NumericBins,
-    fit_discrete,
-    fit_numeric,
+    fit_bins,
+    nominal,
 )
 from hazy_pipeline.synthesizers.bayesian_network.conditions import conditions_of
 from hazy_pipeline.synthesizers.bayesian_network.imputation import impute_states
@@ -85,8 +84,7 @@ class BayesianNetwork(Synthesizer):
     @property
     def settings(self) -> dict[str, Any]:
         """The hyperparameters, with the search space's first values where none was given."""
-        limits = BayesianNetworkSpace.limits
-        return {**{name: limit.first for name, limit in limits.items()}, **self.hyperparameters}
+        return completed(self.name, self.hyperparameters)
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
         table, settings = self.table.name, self.settings
@@ -97,7 +95,8 @@ class BayesianNetwork(Synthesizer):
         sample_rows = min(SAMPLE_ROWS, max(SAMPLE_CELLS // n_columns, 2_000))
         sample = train.read(table, max_rows=sample_rows, random_state=self.random_state, dictionaries=True)
         encoded = self.encoder_.transform(sample)
-        bins = self._bins(encoded)
+        bins = fit_bins(self.encoder_, encoded, min_rows=self.min_rows, n_bins=settings["n_bins"],
+                        max_categories=settings["max_categories"])  # fmt: skip
         step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
         searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins)
         target = self._target(searched, bins)
@@ -123,7 +122,7 @@ class BayesianNetwork(Synthesizer):
         rng = np.random.default_rng((self.random_state, proposals))
         n_drawn = DRAWN_PER_ROW * real.n_rows
         drawn = Rows(network.finished(network.draw_rows(n_drawn, rng), n_drawn, rng), real.hierarchies)
-        return fit_selection(real, drawn, proposals=proposals, nominal=_nominal(network.bins), min_rows=self.min_rows,
+        return fit_selection(real, drawn, proposals=proposals, nominal=nominal(network.bins), min_rows=self.min_rows,
                              random_state=self.random_state)  # fmt: skip
 
     def _redraw(self, rows: Rows, target: int, bins: Mapping[str, Bins]) -> TargetModel | CountedTarget:
@@ -131,7 +130,7 @@ class BayesianNetwork(Synthesizer):
         if has_few_classes(rows, target):
             return fit_target(rows, target)
         return fit_numeric_target(
-            rows, target, list(bins.values())[target].null_state(None), nominal=_nominal(bins), max_parents=self.settings["max_parents"],
+            rows, target, list(bins.values())[target].null_state(None), nominal=nominal(bins), max_parents=self.settings["max_parents"],
             min_rows=self.min_rows, smoothing=self.settings["smoothing"], random_state=self.random_state, workers=n_cores(),
         )  # fmt: skip
 
@@ -166,22 +165,6 @@ class BayesianNetwork(Synthesizer):
             isinstance(of_target, NumericBins) and can_be_foretold(rows, column, of_target.null_state(None))
         )
         return column if can_be and not is_bound(rows, column, self.min_rows) else None
-
-    def _bins(self, encoded: Encoded) -> dict[str, Bins]:
-        """Table order; numeric bins from the sample, discrete ones from the encoder's counts of all rows."""
-        bins: dict[str, Bins] = {}
-        continuous = {encoder.name: encoder for encoder in self.encoder_.continuous}
-        discrete = {encoder.name: encoder for encoder in self.encoder_.discrete}
-        for name, values in encoded.items():
-            if name in continuous:
-                column = continuous[name]
-                bins[name] = fit_numeric(values, spikes=column.spikes, low=column.low, high=column.high,
-                                         has_null=column.null_share > 0, min_rows=self.min_rows,
-                                         n_bins=self.settings["n_bins"])  # fmt: skip
-            else:
-                bins[name] = fit_discrete(discrete[name].counts, null_code=discrete[name].null_code,
-                                          max_categories=self.settings["max_categories"])  # fmt: skip
-        return bins
 
     def to_pgmpy(self) -> "DiscreteBayesianNetwork":
         """pgmpy's model with the same conditionals; its variables are the columns at each of their resolutions."""
@@ -270,8 +253,3 @@ class BayesianNetwork(Synthesizer):
                 f"{folder}/{ARRAYS_FILE}: missing or damaged ({error}); register the model again"
             ) from None
         self.encoder_ = TableEncoder.from_json(state["encoder"])
-
-
-def _nominal(bins: Mapping[str, Bins]) -> frozenset[int]:
-    """Columns whose states have no order."""
-    return frozenset(i for i, column in enumerate(bins.values()) if isinstance(column, DiscreteBins))

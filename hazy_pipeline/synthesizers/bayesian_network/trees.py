@@ -70,18 +70,19 @@ class Trees:
     def to_json(self) -> dict[str, Any]:
         return {"base": self.base, "columns": list(self.columns)}
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
         return {
-            "questions": self.questions.astype(np.int16),
-            "leaves": self.leaves,
-            **{f"codes_{column}": codes for column, codes in zip(self.columns, self.codes, strict=True)},
+            f"{prefix}questions": self.questions.astype(np.int16),
+            f"{prefix}leaves": self.leaves,
+            **{f"{prefix}codes_{column}": codes for column, codes in zip(self.columns, self.codes, strict=True)},
         }
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Trees":
+    def from_json(cls, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], prefix: str) -> "Trees":
         columns = tuple(state["columns"])
-        codes = tuple(arrays[f"codes_{column}"] for column in columns)
-        return cls(state["base"], columns, codes, arrays["questions"].astype(np.int64), arrays["leaves"])
+        codes = tuple(arrays[f"{prefix}codes_{column}"] for column in columns)
+        questions = arrays[f"{prefix}questions"].astype(np.int64)
+        return cls(state["base"], columns, codes, questions, arrays[f"{prefix}leaves"])
 
 
 def cross_fitted(rows: Rows, wanted: Floats, columns: Sequence[int], *, nominal: frozenset[int], min_rows: int,

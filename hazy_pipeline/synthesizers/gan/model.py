@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ConfigurationError, HazyError, ModelError
-from hazy_pipeline.search_spaces import GanSpace, Hyperparameters, further
+from hazy_pipeline.search_spaces import Hyperparameters, completed, further
 from hazy_pipeline.synthesizers.base import OnEpoch, Synthesizer
 from hazy_pipeline.synthesizers.chooser import Chooser, fit_chooser
 from hazy_pipeline.synthesizers.gan.continuous import Codes, Places
@@ -72,7 +72,7 @@ class Gan(Synthesizer):
             log.info("the training starts from random weights, for an earlier model cannot be read: %s", error)
 
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
-        chosen = {name: limit.first for name, limit in GanSpace.limits.items()} | self.hyperparameters
+        chosen = completed(self.name, self.hyperparameters)
         name = self.table.name
         self.encoder_ = TableEncoder.fit(self.table, lambda: train.batches(name), min_rows=self.min_rows,
                                          text=self.text, random_state=self.random_state, train_share=self.train_share)  # fmt: skip

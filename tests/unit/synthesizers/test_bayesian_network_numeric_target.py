@@ -146,6 +146,6 @@ class TestTrees:
         trees, apart = self.fit(rows, wanted)
         again, apart_again = self.fit(rows, wanted, workers=2)
         assert (apart == apart_again).all()
-        read = Trees.from_json(trees.to_json(), trees.arrays())
+        read = Trees.from_json(trees.to_json(), trees.arrays("t_"), "t_")
         assert (read.predict(rows) == trees.predict(rows)).all()
         assert (again.predict(rows) == trees.predict(rows)).all()
