@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from hazy_pipeline import settings
+from hazy_pipeline import __version__, settings
 from hazy_pipeline.config import load_config
 from hazy_pipeline.errors import ConfigurationError, HazyError, ModelError
 from hazy_pipeline.local.commands import register as register_local_commands
@@ -30,6 +30,21 @@ from hazy_pipeline.onboarding import write_generator
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hazy {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help=__doc__)
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit")
+    ] = False,
+) -> None:
+    """What holds for `hazy` without a command."""
 
 
 def main() -> None:

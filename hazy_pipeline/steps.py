@@ -129,15 +129,17 @@ def decide(run: Run) -> Json:
 
     def make(folder: UPath) -> Json:
         from hazy_pipeline.contest import prepare
-        from hazy_pipeline.registry.models import CHAMPION, versions
+        from hazy_pipeline.registry.models import CHAMPION, champion_damage, versions
 
         position = run.outputs("extract")["watermark"]
         newest = next(iter(versions(run.tracking)), None)
         unchanged = newest is not None and newest.tags.get("watermark") == position
         same_config = newest is not None and newest.tags.get("config") == config.digest
-        if unchanged and same_config and not run.options.force:
+        nothing_new = unchanged and same_config and not run.options.force
+        damage = champion_damage(run.tracking) if nothing_new else None
+        if nothing_new and damage is None:
             return {"train": False, "reason": f"nothing new since version {newest.number if newest else ''}"}
-        reason = "forced" if run.options.force else "first run" if newest is None else (
+        reason = "forced" if run.options.force else "first run" if newest is None else damage or (
             "the configuration changed" if unchanged else "new data")  # fmt: skip
         # else the earlier choice was not good enough; at the gate's limit a search would end with the like of it
         kept = newest is not None and (CHAMPION in newest.aliases or AT_THE_GATE in newest.tags)

@@ -23,7 +23,8 @@ from hazy_pipeline.errors import HazyError, ModelError
 from hazy_pipeline.registry import pyfunc
 from hazy_pipeline.registry.tracking import Tracking
 from hazy_pipeline.schema import DatasetSchema, TableSchema
-from hazy_pipeline.synthesizers.base import Synthesizer, load_synthesizer, read_model
+from hazy_pipeline.synthesizers.base import Synthesizer, load_synthesizer
+from hazy_pipeline.synthesizers.folder import read_model
 from hazy_pipeline.tables import arrow_type
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -196,6 +197,19 @@ def _folder_of(tracking: Tracking, version: Version) -> Iterator[Path]:
             yield folder
         except ModelError as error:
             raise ModelError(str(error).replace(f"{folder}/", "").replace(f"{folder}: ", "")) from error
+
+
+def champion_damage(tracking: Tracking) -> str | None:
+    """That the champion cannot be loaded and why, in words; None where it can, or there is none. Raises MLflow's own error where
+    MLflow cannot be reached."""
+    champion = version_at(tracking, CHAMPION)
+    if champion is None:
+        return None
+    try:
+        load_version(tracking, champion)
+    except ModelError as error:
+        return f"champion version {champion.number} can no longer be loaded ({error})"
+    return None
 
 
 def not_compared(champion: Version, error: ModelError) -> str:

@@ -1,6 +1,5 @@
 """The contract of every synthesizer, and what all of them share: blocks of rows with seeds of their own, and a folder."""
 
-import json
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -16,9 +15,9 @@ from hazy_pipeline.errors import ModelError
 from hazy_pipeline.parallel import ahead
 from hazy_pipeline.schema import DatasetSchema, TableSchema
 from hazy_pipeline.search_spaces import Hyperparameters, Value
+from hazy_pipeline.synthesizers.folder import check_seal, read_model, write_model
 from hazy_pipeline.tables import BATCH_ROWS, Frames, Tables
 
-MODEL_FILE = "model.json"
 # What reading a damaged or foreign folder raises; a file that is missing or cut short may mislead any of its readers
 DAMAGE = (
     AttributeError,
@@ -157,7 +156,7 @@ class Synthesizer(ABC):
         raise ModelError(f"a {self.name} cannot fill in missing cells; the candidate bayesian_network can")
 
     def save(self, folder: Path) -> None:
-        """Write the model as JSON and npz/safetensors; loads on another machine, GPU or not."""
+        """Write the model as JSON and npz/safetensors, with digests; loads on another machine, GPU or not."""
         folder.mkdir(parents=True, exist_ok=True)
         state = self._save(folder)
         model = {
@@ -171,7 +170,7 @@ class Synthesizer(ABC):
             "hyperparameters": self.hyperparameters,
             "state": state,
         }
-        (folder / MODEL_FILE).write_text(json.dumps(model), encoding="utf-8")
+        write_model(folder, model)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -185,6 +184,7 @@ class Synthesizer(ABC):
                 "update hazy-pipeline"
             )
         try:
+            check_seal(folder, model)
             synthesizer = cls(
                 DatasetSchema.model_validate(model["schema"]),
                 random_state=model["random_state"],
@@ -231,19 +231,6 @@ def _blocks(n_rows: int, shard: tuple[int, int]) -> range:
 def _rng(random_state: int, block: int) -> np.random.Generator:
     """The random numbers of one block; SFC64 is the quickest of NumPy's generators."""
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(random_state, spawn_key=(block,))))
-
-
-def read_model(folder: Path) -> dict[str, Any]:
-    """The model.json of a model folder; raises ModelError where there is none or it is damaged."""
-    try:
-        model = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder}: holds no {MODEL_FILE}; it is not a model folder") from None
-    except ValueError as error:  # no JSON, or no text at all
-        raise ModelError(f"{folder}/{MODEL_FILE}: damaged ({error}); register the model again") from None
-    if not isinstance(model, dict) or not {"synthesizer", "format_version", "schema"} <= model.keys():
-        raise ModelError(f"{folder}/{MODEL_FILE}: damaged (it does not describe a model); register the model again")
-    return model
 
 
 def load_synthesizer(folder: Path) -> Synthesizer:

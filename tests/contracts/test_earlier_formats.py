@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from hazy_pipeline.synthesizers import SYNTHESIZERS
-from hazy_pipeline.synthesizers.base import load_synthesizer, read_model
+from hazy_pipeline.synthesizers.base import load_synthesizer
+from hazy_pipeline.synthesizers.folder import read_model
 
 FOLDER = Path(__file__).parent.parent / "models_of_format_1"
 SHARES = {"kettle": 0.5, "lamp": 0.3, "chair": 0.2}  # the invented rows'

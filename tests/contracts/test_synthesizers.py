@@ -24,7 +24,8 @@ from hazy_pipeline.errors import DataError, ModelError
 from hazy_pipeline.schema import Column, DatasetSchema, Kind, TableSchema
 from hazy_pipeline.search_spaces import SPACES, UseCase, search_space
 from hazy_pipeline.synthesizers import SYNTHESIZERS, synthesizer_class
-from hazy_pipeline.synthesizers.base import BLOCK_ROWS, MODEL_FILE, StopFitting, Synthesizer, load_synthesizer
+from hazy_pipeline.synthesizers.base import BLOCK_ROWS, StopFitting, Synthesizer, load_synthesizer
+from hazy_pipeline.synthesizers.folder import MODEL_FILE
 from hazy_pipeline.tables import Tables, arrow_schema, write_frames
 
 # What makes a fit quick without changing what is promised.
@@ -444,6 +445,35 @@ def test_a_folder_with_a_missing_or_cut_array_file_is_refused(fitted: Fitted, tm
         (cut / file.name).write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         with pytest.raises(ModelError):
             load_synthesizer(cut)
+
+
+def flipped(file: Path, place: int) -> None:
+    """One bit of one byte is another, as a failing disk or a bad copy leaves it."""
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_single_changed_bit_of_any_file_is_noticed(fitted: Fitted, tmp_path: Path) -> None:
+    for file in sorted(fitted.model.iterdir()):
+        for share in (0.1, 0.5, 0.9):
+            folder = copied(fitted.model, tmp_path / f"{file.name}-{share}")
+            flipped(folder / file.name, int(share * file.stat().st_size))
+            with pytest.raises(ModelError, match=f"{re.escape(str(folder))}.*damaged"):
+                load_synthesizer(folder)
+
+
+def test_a_changed_figure_in_the_description_is_noticed(fitted: Fitted, tmp_path: Path) -> None:
+    folder = copied(fitted.model, tmp_path / "changed", random_state=2)
+    with pytest.raises(ModelError, match=rf"{re.escape(MODEL_FILE)}: damaged \(its content has changed\)"):
+        load_synthesizer(folder)
+
+
+def test_a_folder_from_before_there_were_digests_is_read(fitted: Fitted, tmp_path: Path) -> None:
+    folder = copied(fitted.model, tmp_path / "before")
+    model = json.loads((folder / MODEL_FILE).read_text())
+    (folder / MODEL_FILE).write_text(json.dumps({k: v for k, v in model.items() if k not in ("files", "digest")}))
+    assert load_synthesizer(folder).sample(50)["rows"].equals(load_synthesizer(fitted.model).sample(50)["rows"])
 
 
 # --- fitting -----------------------------------------------------------------------------------------------------

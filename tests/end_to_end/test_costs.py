@@ -1,6 +1,7 @@
 """What a run will cost is told before, what it did cost is recorded after, and the next estimate learns from it."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,11 @@ def test_hazy_estimate_tells_without_extracting_or_registering(yaml_file: Path, 
     assert "Read 1,000 of about 3,000 rows (from the size of the files)" in shown.output
     assert not settings.runs_root().exists()
     assert not (home / "mlflow" / "mlflow.db").exists()
+
+
+def test_hazy_tells_its_version() -> None:
+    shown = CliRunner().invoke(app, ["--version"])
+    assert (shown.exit_code, shown.stdout) == (0, f"hazy {version('hazy-pipeline')}\n")
 
 
 def test_hazy_estimate_as_json_follows_the_bounds(yaml_file: Path) -> None:
