@@ -136,7 +136,7 @@ def runners_up(run: Run) -> list[Json]:
     chosen, search, past = run.outputs("select"), search_of(run), searches(run)
     board = {entry["candidate"]: entry for entry in chosen["leaderboard"]}
     winner, found = chosen["winner"], []
-    if (own := _least_revealing(search, past, winner)) is not None:
+    if (own := least_revealing(search, past, winner)) is not None:
         found.append(own)
     for name in search.spaces:
         entry = board.get(name)
@@ -156,7 +156,7 @@ def expected_lead(entry: Json, winner: Json) -> float:
     return float(entry["score"] - winner["score"])
 
 
-def _least_revealing(search: Search, past: History, winner: Json) -> Json | None:
+def least_revealing(search: Search, past: History, winner: Json) -> Json | None:
     """A line for the configuration of the winner's family that gave least away on the validation rows.
 
     Of those that were good enough for all rows of the sample, of this run or the newest before it that has any; None where

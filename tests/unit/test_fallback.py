@@ -73,7 +73,7 @@ class TestLeastRevealing:
         winner = self.trial(0, 3, 0.88)
         trials = [winner, self.trial(1, 2, 0.9), self.trial(2, 3, 0.99, step=1), self.trial(3, 3, 0.98, "copies rows")]
         search = self.search(monkeypatch, trials)
-        found = fallback._least_revealing(search, History(()), _entry(winner))
+        found = fallback.least_revealing(search, History(()), _entry(winner))
         assert found is not None
         assert (found["hyperparameters"], found["score"]) == ({**OTHERWISE, "max_parents": 2}, pytest.approx(0.89))
         assert found["by_rung"] == {"9": pytest.approx(0.89)}
@@ -81,7 +81,7 @@ class TestLeastRevealing:
     def test_none_where_the_winner_gave_least_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         winner = self.trial(0, 3, 0.95)
         search = self.search(monkeypatch, [winner, self.trial(1, 2, 0.9)])
-        assert fallback._least_revealing(search, History(()), _entry(winner)) is None
+        assert fallback.least_revealing(search, History(()), _entry(winner)) is None
 
     def test_of_an_earlier_run_where_this_one_did_not_search(self, monkeypatch: pytest.MonkeyPatch) -> None:
         winner, calmer = self.trial(0, 3, 0.88), self.trial(1, 2, 0.93)
@@ -89,7 +89,7 @@ class TestLeastRevealing:
         past = Past(
             "before", "", "", "bayesian_network", winner.hyperparameters, 1.0, 1.0, (winner, calmer), searched=True
         )
-        found = fallback._least_revealing(search, History((past,)), _entry(winner))
+        found = fallback.least_revealing(search, History((past,)), _entry(winner))
         assert found is not None
         assert found["hyperparameters"] == calmer.hyperparameters
 
