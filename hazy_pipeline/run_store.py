@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,10 +15,14 @@ from urllib.parse import quote, unquote
 
 from upath import UPath
 
+from hazy_pipeline.errors import DataError
+
 SUCCESS = "_SUCCESS"
 MANIFEST = "manifest.json"
 
 Json = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 def digest(value: Any) -> str:
@@ -43,8 +49,8 @@ class StepFolder:
 
     def outputs(self) -> Json | None:
         """What the step returned, or None while the step has not ended well."""
-        marker = self.path / SUCCESS
-        return json.loads(marker.read_text(encoding="utf-8"))["outputs"] if marker.exists() else None
+        kept = read_json(self.path / SUCCESS, "inputs", "outputs")
+        return kept["outputs"] if kept else None
 
     def once(self, inputs: Mapping[str, Any], make: Callable[[UPath], Json]) -> Json:
         """`make(folder)` unless it already ended well for these inputs; either way what it returned.
@@ -53,18 +59,16 @@ class StepFolder:
         """
         marker = self.path / SUCCESS
         key = digest(dict(inputs))
+        kept = read_json(marker, "inputs", "outputs")
+        if kept and kept["inputs"] == key:
+            return kept["outputs"]  # type: ignore[no-any-return]
         if marker.exists():
-            kept = json.loads(marker.read_text(encoding="utf-8"))
-            if kept["inputs"] == key:
-                return kept["outputs"]  # type: ignore[no-any-return]
             marker.unlink()  # first of all: from here on no reader may take the folder for whole
         remove(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         outputs = make(self.path)
         text = json.dumps({"inputs": key, "outputs": outputs}, indent=1)
-        partial = self.path / f"{SUCCESS}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.rename(marker)
+        write_whole(marker, text)
         return json.loads(text)["outputs"]  # type: ignore[no-any-return]
 
     def record(self, outputs: Json) -> Json:
@@ -92,17 +96,46 @@ class RunFolder:
         return StepFolder(self.path.joinpath(*names))
 
     def read_manifest(self) -> Json:
-        """The run's manifest; empty before the first step wrote it."""
+        """The run's manifest; empty before the first step wrote it. Raises DataError where it is damaged."""
         file = self.path / MANIFEST
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        kept = read_json(file)
+        if kept is None and file.exists():
+            raise DataError(f"{file}: damaged; start a new run (this one's folder may be deleted)")
+        return kept or {}
 
     def write_manifest(self, **entries: Any) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         manifest = {**self.read_manifest(), **entries}
-        (self.path / MANIFEST).write_text(json.dumps(manifest, indent=1, default=str), encoding="utf-8")
+        write_whole(self.path / MANIFEST, json.dumps(manifest, indent=1, default=str))
 
     def delete(self) -> None:
         remove(self.path)
+
+
+def write_whole(path: UPath, text: str) -> None:
+    """Write a file such that readers find the one before or this one, whole, whenever the writer is killed."""
+    local = _local(path)
+    if local is None:
+        path.write_text(text, encoding="utf-8")  # an object store shows an object once it is whole
+        return
+    partial = local.with_name(f"{local.name}.{os.getpid()}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(local)
+
+
+def read_json(path: UPath, *needed: str) -> Json | None:
+    """The JSON object in a file; None where there is no file, or, with a warning in the log, where it is damaged: no JSON
+    object, or one that lacks an entry that is `needed`."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:  # no JSON, or no text at all
+        found = None
+    if not isinstance(found, dict) or not set(needed) <= found.keys():
+        log.warning("%s is damaged and not used", path)
+        return None
+    return found
 
 
 def run_folders(root: UPath, generator: str) -> list[UPath]:

@@ -7,6 +7,7 @@ from upath import UPath
 from hazy_pipeline import settings
 from hazy_pipeline.config import GeneratorConfig
 from hazy_pipeline.connectors import Secrets, environment_secrets, open_connector
+from hazy_pipeline.run_store import read_json, write_whole
 
 
 def watermark(config: GeneratorConfig, secrets: Secrets = environment_secrets) -> str:
@@ -15,15 +16,15 @@ def watermark(config: GeneratorConfig, secrets: Secrets = environment_secrets) -
 
 
 def seen_watermark(config: GeneratorConfig) -> str | None:
-    """The newest watermark that was read or announced; None before the first run."""
-    file = _watermark_file(config)
-    return json.loads(file.read_text(encoding="utf-8"))["watermark"] if file.exists() else None
+    """The newest watermark that was read or announced; None before the first run, or where what was noted is damaged."""
+    noted = read_json(_watermark_file(config), "watermark")
+    return noted["watermark"] if noted else None
 
 
 def note_watermark(config: GeneratorConfig, watermark: str) -> None:
     file = _watermark_file(config)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"watermark": watermark}), encoding="utf-8")
+    write_whole(file, json.dumps({"watermark": watermark}))
 
 
 def _watermark_file(config: GeneratorConfig) -> UPath:

@@ -1,14 +1,15 @@
 """What earlier runs of a Generator cost, as they wrote it beside their MLflow runs."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from upath import UPath
 
 from hazy_pipeline import settings
 from hazy_pipeline.registry.tracking import Tracking
+from hazy_pipeline.run_store import read_json
 
 COSTS = "cost.json"
 TAG = "hazy.costs"  # the digest of the schema that the costs are of
@@ -32,5 +33,6 @@ def earlier_costs(tracking: Tracking, *, schema: str, most: int = 3) -> list[dic
                 file = Path(tracking.client.download_artifacts(each.info.run_id, COSTS, temporary))
             except (MlflowException, OSError):  # deleted since, or an artifact store that is gone
                 continue
-            records.append(json.loads(file.read_text(encoding="utf-8")))
+            if (record := read_json(UPath(file))) is not None:
+                records.append(record)
     return records

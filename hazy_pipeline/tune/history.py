@@ -13,7 +13,7 @@ from typing import Any
 
 from upath import UPath
 
-from hazy_pipeline.run_store import folder_name
+from hazy_pipeline.run_store import folder_name, read_json, write_whole
 from hazy_pipeline.search_spaces import Hyperparameters, completed, in_words
 from hazy_pipeline.tune.budget import allowance
 from hazy_pipeline.tune.choice import best_of, passing
@@ -151,7 +151,8 @@ class History:
 
 def read_history(folder: UPath, question: str) -> History:
     files = sorted(folder.glob("*.json"), key=lambda file: file.name, reverse=True) if folder.exists() else []
-    pasts = [_past(json.loads(file.read_text(encoding="utf-8"))) for file in files[:MOST_RUNS]]
+    kept = [read_json(file, "trials", "question") for file in files[:MOST_RUNS]]
+    pasts = [_past(each) for each in kept if each is not None]
     return History(tuple(past for past in pasts if past.question == question))
 
 
@@ -164,9 +165,7 @@ def keep(folder: UPath, past: Past) -> None:
     number = int(files[-1].name.partition("-")[0]) + 1 if files else 1
     file = own or folder / f"{number:06d}-{name}.json"
     given = {**asdict(past), "trials": [record.to_json() for record in past.trials]}
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(given), encoding="utf-8")
-    partial.rename(file)
+    write_whole(file, json.dumps(given))
 
 
 def why_too_far(winner: str, gap: float, error: float, gaps: Sequence[float]) -> str | None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from hazy_pipeline.errors import DataError
 from hazy_pipeline.run_store import (
+    MANIFEST,
     SUCCESS,
     Json,
     RunFolder,
@@ -17,8 +19,10 @@ from hazy_pipeline.run_store import (
     digest,
     folder_to_write,
     local_folder,
+    read_json,
     remove,
     run_folders,
+    write_whole,
 )
 
 
@@ -51,6 +55,48 @@ def test_a_step_runs_once_for_the_same_inputs(root: UPath) -> None:
     assert made.times == 1
     assert step.outputs() == {"rows": 3}
     assert names(root / "step") == [SUCCESS, "result.txt"]
+
+
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"inputs": "0"}'])
+def test_a_step_whose_marker_is_damaged_runs_again(root: UPath, left: str, caplog: pytest.LogCaptureFixture) -> None:
+    step, made = StepFolder(root / "step"), Made(rows=3)
+    step.once({"a": 1}, made)
+    (root / "step" / SUCCESS).write_text(left)
+    assert step.outputs() is None
+    assert "is damaged and not used" in caplog.text
+    assert step.once({"a": 1}, made) == step.outputs() == {"rows": 3}
+    assert made.times == 2
+
+
+def test_a_manifest_that_is_damaged_is_named_and_not_taken_for_none(root: UPath) -> None:
+    folder = RunFolder(root, "bank", "run 1")
+    assert folder.read_manifest() == {}
+    folder.write_manifest(seed=1)
+    folder.write_manifest(watermark="5")
+    assert folder.read_manifest() == {"seed": 1, "watermark": "5"}
+    assert names(folder.path) == [MANIFEST]
+    (folder.path / MANIFEST).write_text("")
+    with pytest.raises(DataError, match=r"manifest\.json: damaged"):
+        folder.write_manifest(seed=2)
+
+
+def test_readers_never_find_a_file_half_written(tmp_path: Path) -> None:
+    file, length = UPath(tmp_path / "file.json"), 200_000
+    write_whole(file, json.dumps({"text": "0" * length}))
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(60):
+            write_whole(file, json.dumps({"text": str(number % 10) * length}))
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        kept = read_json(file, "text")
+        assert kept is not None
+        assert len(kept["text"]) == length
+    writer.join()
 
 
 def test_other_inputs_clear_the_folder_and_run_again(root: UPath) -> None:

@@ -1,6 +1,7 @@
 """The state of an unfinished training in one safetensors file; no pickle, and never half-written."""
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hazy_pipeline.errors import ModelError
-
 FILE = "gan.safetensors"
+
+log = logging.getLogger(__name__)
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -25,10 +26,8 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], facts: dict[str, 
 
 
 def read_checkpoint(folder: Path, digest: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The checkpoint of the training that `digest` names; None where the folder has none, or another training's.
-
-    Raises ModelError where the file is damaged.
-    """
+    """The checkpoint of the training that `digest` names; None where the folder has none, or another training's, or, with a
+    warning in the log, where it is damaged: then the training starts from the beginning."""
     path = folder / FILE
     if not path.exists():
         return None
@@ -39,7 +38,8 @@ def read_checkpoint(folder: Path, digest: str) -> tuple[dict[str, Tensor], dict[
                 return None
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: damaged checkpoint ({error}); delete it to train from the start") from error
+        log.warning("%s: damaged checkpoint (%s); the training starts from the beginning", path, error)
+        return None
 
 
 def optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

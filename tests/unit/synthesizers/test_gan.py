@@ -163,10 +163,13 @@ def test_a_checkpoint_of_another_training_is_not_taken(rows, tmp_path):
     assert same_weights(other, fitted(rows))
 
 
-def test_a_damaged_checkpoint_is_named(rows, tmp_path):
+def test_from_a_damaged_checkpoint_the_training_starts_from_the_beginning(rows, tmp_path, caplog):
     (tmp_path / "gan.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(ModelError, match="damaged checkpoint"):
-        fitted(rows, checkpoints=tmp_path)
+    epochs = []
+    again = fitted(rows, checkpoints=tmp_path, on_epoch=lambda epoch, loss: epochs.append(epoch))
+    assert "damaged checkpoint" in caplog.text
+    assert epochs == [0, 1, 2, 3]
+    assert same_weights(again, fitted(rows))
 
 
 def test_stop_fitting_keeps_the_best_weights_so_far(rows):

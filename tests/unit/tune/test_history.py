@@ -45,6 +45,16 @@ def test_what_is_kept_comes_back_newest_first_and_a_repetition_replaces_its_own(
     assert read_history(folder, "none").latest is None
 
 
+def test_what_is_damaged_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = UPath(tmp_path)
+    keep(folder, PAST)
+    keep(folder, replace(PAST, run_id="2"))
+    newest = max(folder.glob("*.json"), key=lambda file: file.name)
+    newest.write_text(newest.read_text()[:100])
+    assert [past.run_id for past in read_history(folder, PAST.question).pasts] == [PAST.run_id]
+    assert f"{newest} is damaged and not used" in caplog.text
+
+
 def test_a_study_begins_with_the_winner_and_the_best_of_late_and_is_told_full_fits_alone(tmp_path: Path) -> None:
     folder = UPath(tmp_path)
     keep(folder, PAST)
