@@ -1,5 +1,7 @@
 """Privacy: do synthetic rows keep their distance from the rows that were learned from?"""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
@@ -13,6 +15,7 @@ DCR_TOLERANCE = 0.06
 COPIES_TOLERANCE = 0.005
 MEMBERSHIP_TOLERANCE = 0.04
 ERRORS = 4.0
+FAR = 10.0  # standard errors from its limit beyond which none is nearer than another
 CLEARLY = 2.0  # standard errors beyond its limit from which on the gate's objection is no matter of chance
 
 
@@ -100,31 +103,54 @@ def privacy_gate(evaluation: Evaluation, *, beyond: float = 0.0) -> list[str]:
     A metric speaks against a version where it exceeds its ideal by more than a fixed tolerance and by more than four
     standard errors. `beyond`: standard errors by which it must exceed that limit, too, to speak against it clearly.
     """
-    reasons = []
-    for name, tolerance, sentence in (
+    return [each.sentence(beyond) for each in _tests(evaluation) if each.excess > each.limit(beyond)]
+
+
+def privacy_margin(evaluation: Evaluation) -> float:
+    """How far inside the gate's limits these rows are, in standard errors of the measure that is nearest to its limit; below 0
+    where the gate objects. FAR at most."""
+    return min((each.margin for each in _tests(evaluation)), default=FAR)
+
+
+@dataclass(frozen=True)
+class _Test:
+    """One of the gate's measures: by how much it exceeds its ideal, and may."""
+
+    raw: float
+    excess: float
+    error: float  # standard error of the excess
+    tolerance: float
+    says: str
+
+    def limit(self, beyond: float = 0.0) -> float:
+        return max(self.tolerance, ERRORS * self.error) + beyond * self.error
+
+    @property
+    def margin(self) -> float:
+        return float(np.clip((self.limit() - self.excess) / max(self.error, 1e-12), -FAR, FAR))
+
+    def sentence(self, beyond: float) -> str:
+        return self.says.format(
+            raw=self.raw, limit=0.5 + self.limit(beyond), excess=self.excess, most=self.limit(beyond)
+        )
+
+
+def _tests(evaluation: Evaluation) -> list[_Test]:
+    found = []
+    for name, tolerance, says in (
         ("dcr_share", DCR_TOLERANCE, "{raw:.1%} of the synthetic rows lie nearer to a training row than to any unseen row; "
                                      "at most {limit:.1%} is allowed"),
         ("membership", MEMBERSHIP_TOLERANCE, "an attacker tells training rows from unseen ones with an AUC of {raw:.3f}; "
                                              "at most {limit:.3f} is allowed"),
     ):  # fmt: skip
-        if name not in evaluation:
-            continue
-        metric = evaluation[name]
-        limit = 0.5 + max(tolerance, ERRORS * metric.standard_error / 2) + beyond * metric.standard_error / 2
-        if metric.raw is not None and metric.raw > limit:
-            reasons.append(sentence.format(raw=metric.raw, limit=limit))
+        if name in evaluation and (raw := evaluation[name].raw) is not None:
+            found.append(_Test(raw, raw - 0.5, evaluation[name].standard_error / 2, tolerance, says))
     if "exact_copies" in evaluation:
         metric = evaluation["exact_copies"]
-        excess, limit = (
-            1 - metric.value,
-            max(COPIES_TOLERANCE, ERRORS * metric.standard_error) + beyond * metric.standard_error,
-        )
-        if excess > limit:
-            reasons.append(
-                f"{metric.raw:.2%} of the synthetic rows are exact copies of training rows, {excess:.2%} more than unseen "
-                f"rows explain; at most {limit:.2%} more is allowed"
-            )
-    return reasons
+        found.append(_Test(metric.raw or 0.0, 1 - metric.value, metric.standard_error, COPIES_TOLERANCE,
+                           "{raw:.2%} of the synthetic rows are exact copies of training rows, {excess:.2%} more than unseen "
+                           "rows explain; at most {most:.2%} more is allowed"))  # fmt: skip
+    return found
 
 
 def leakage(train: pa.Table, reference: pa.Table, table: TableSchema | None = None) -> float:

@@ -5,6 +5,10 @@ it is fitted and sampled again (empirical Bayes: Efron and Morris 1975). The bes
 other seeds, as in the intensification of Hutter, Hoos and Leyton-Brown 2011; where its luck does not last, the next best
 takes its place and is fitted again.
 
+What lies near the privacy gate's limit may be held back once it is trained, for the gate judges it again on other rows; then
+the configuration that gave least away takes its place. So a score counts by the chance that it will be had, and that one's
+by the rest.
+
 The configuration that was tried first, the default or an earlier winner, was chosen before these scores were seen. It
 stands unless another is ahead of it by more than their standard error (Breiman et al. 1984, section 3.4.3), and is fitted
 again as often as its rival for as long as the difference is not clear.
@@ -13,6 +17,7 @@ again as often as its rival for as long as the difference is not clear.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import NormalDist
 
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.tune.trial import Rung, TrialRecord
@@ -22,6 +27,9 @@ ERROR_WEIGHT = 2  # of the scores' own standard errors beside what repetitions d
 CONFIRM_FROM = 4  # configurations on all rows from which on the best is fitted again
 CONFIRM_EVERY = 2  # ... once for so many
 MOST_FITS = 8  # of one configuration
+MARGIN_ERROR = math.sqrt(
+    2.0
+)  # of a margin on the hold-out beside the one seen, each of which errs by one standard error
 CLEAR_LEAD = 2.0  # standard errors beyond which the first configuration need not be fitted again
 
 Key = tuple[tuple[str, object], ...]
@@ -109,16 +117,16 @@ def _lead(fits: Mapping[Key, list[TrialRecord]], step: int, best: Key, first: Ke
     """By how many standard errors `best` is ahead of `first`; beyond all bounds where that was not fitted."""
     if first not in fits:
         return math.inf
-    means = {key: _mean(records, step) for key, records in fits.items()}
-    error = math.sqrt(_noise(fits, means, step) * (1 / len(fits[best]) + 1 / len(fits[first])))
-    return (means[best] - means[first]) / max(error, 1e-12)
+    expected = _expected(fits, step)
+    error = math.sqrt(_noise(fits, step) * (1 / len(fits[best]) + 1 / len(fits[first])))
+    return (expected[best] - expected[first]) / max(error, 1e-12)
 
 
 def _most_believed(fits: Mapping[Key, list[TrialRecord]], step: int) -> Key:
     """The configuration with the highest expected score, given all scores; the first of equals."""
-    means = {key: _mean(records, step) for key, records in fits.items()}
+    means = _expected(fits, step)
     centre = sum(means.values()) / len(means)
-    noise = _noise(fits, means, step)
+    noise = _noise(fits, step)
     between = max(spread_of(list(means.values())) ** 2 - noise, 1e-12)
 
     def believed(key: Key) -> float:
@@ -127,8 +135,19 @@ def _most_believed(fits: Mapping[Key, list[TrialRecord]], step: int) -> Key:
     return max(fits, key=believed)  # the first of equals, and they are in the order in which they were tried
 
 
-def _noise(fits: Mapping[Key, list[TrialRecord]], means: Mapping[Key, float], step: int) -> float:
+def _expected(fits: Mapping[Key, list[TrialRecord]], step: int) -> dict[Key, float]:
+    """The score that a run may expect of each configuration: its own if the gate lets it pass on the hold-out, else at most
+    that of the configuration that gave least away."""
+    means = {key: _mean(records, step) for key, records in fits.items()}
+    margins = {key: sum(record.margin for record in records) / len(records) for key, records in fits.items()}
+    instead = means[max(margins, key=lambda key: margins[key])]
+    passes = {key: NormalDist().cdf(margin / MARGIN_ERROR) for key, margin in margins.items()}
+    return {key: passes[key] * mean + (1 - passes[key]) * min(mean, instead) for key, mean in means.items()}
+
+
+def _noise(fits: Mapping[Key, list[TrialRecord]], step: int) -> float:
     """Variance of one configuration's scores."""
+    means = {key: _mean(records, step) for key, records in fits.items()}
     errors = [record.rungs[step].error for records in fits.values() for record in records]
     squares = sum((r.rungs[step].score - means[key]) ** 2 for key, records in fits.items() for r in records)
     freedom = sum(len(records) - 1 for records in fits.values())

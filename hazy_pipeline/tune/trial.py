@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from hazy_pipeline.errors import HazyError, ServiceError
 from hazy_pipeline.evaluate import evaluate, privacy_gate
-from hazy_pipeline.evaluate.privacy import CLEARLY
+from hazy_pipeline.evaluate.privacy import CLEARLY, FAR, privacy_margin
 from hazy_pipeline.evaluate.result import Evaluation, pooled
 from hazy_pipeline.search_spaces import Hyperparameters
 from hazy_pipeline.synthesizers import synthesizer_class
@@ -58,6 +58,7 @@ class TrialRecord:
     )  # by step: ninths of the sample, then all of it in several splits
     metrics: dict[str, float] = field(default_factory=dict)  # of the last rung
     objections: tuple[str, ...] = ()  # why the privacy gate would hold this configuration back
+    margin: float = FAR  # how far inside its limits it is, in standard errors
     error: str | None = None  # why this configuration could not be fitted
     stopped: str | None = None  # why it was not fitted on more rows
     confirms: bool = False  # a configuration that was the best so far, fitted once more on the last rung alone
@@ -204,6 +205,7 @@ def _climb(search: Search, record: TrialRecord, trial: Trial, data: Data, why_st
             metrics={metric.name: metric.value for metric in evaluation.metrics},
             # few rows are remembered better than many, so that on few the gate's limit is no limit yet
             objections=tuple(privacy_gate(evaluation, beyond=0.0 if part == 1 else CLEARLY)),
+            margin=privacy_margin(evaluation),
         )  # fmt: skip
         trial.report(score, step)
         if step == search.last_step:

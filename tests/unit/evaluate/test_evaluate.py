@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hazy_pipeline.evaluate import FAST_METRICS, METRICS, evaluate, leakage, privacy_gate, real_limit
 from hazy_pipeline.evaluate.explain import describe
 from hazy_pipeline.evaluate.learner import CELLS_PER_THREAD, boosted_predictions
+from hazy_pipeline.evaluate.privacy import FAR, privacy_margin
 from hazy_pipeline.evaluate.result import Evaluation, Group, Metric, pooled
 from hazy_pipeline.evaluate.utility import informative_columns
 from hazy_pipeline.schema import Column, Kind, TableSchema
@@ -228,6 +229,21 @@ def test_what_lies_at_the_gates_limit_is_not_clearly_beyond_it():
     closer, copies = privacy_gate(rows(0.585, 0.008), beyond=2)
     assert "at most 58.0%" in closer
     assert "at most 0.70% more" in copies
+
+
+def test_the_margin_is_that_of_the_measure_nearest_to_its_limit_in_its_own_errors():
+    def rows(nearer: float, copied: float) -> Evaluation:
+        return Evaluation(metrics=(
+            Metric(name="dcr_share", group=Group.PRIVACY, value=0.0, standard_error=0.04, raw=nearer),
+            Metric(name="exact_copies", group=Group.PRIVACY, value=1 - copied, standard_error=0.001, raw=copied),
+        ))  # fmt: skip
+
+    # limits: half a share and 0.08 (four errors of 0.02, more than the tolerance), and 0.005 copies
+    assert privacy_margin(rows(0.54, 0.001)) == pytest.approx(2.0)
+    assert privacy_margin(rows(0.51, 0.002)) == pytest.approx(3.0)
+    assert privacy_margin(rows(0.60, 0.0)) == pytest.approx(-1.0)
+    assert privacy_margin(rows(0.5, 0.5)) == -FAR
+    assert privacy_margin(Evaluation(metrics=())) == FAR
 
 
 def test_what_is_measured_on_several_splits_is_known_better_and_the_gate_asks_for_more() -> None:

@@ -1,5 +1,7 @@
 """Which configuration is believed to be best, and which one is fitted again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,37 @@ def test_most_rows_first_and_none_that_the_privacy_gate_objects_to() -> None:
     objected = [TrialRecord(5, 5, "a", "complete", {"n": 5}, 1.0, {9: Rung(900, 0.99, 0.0, 1.0, 1)}, objections=("x",))]
     assert best_of([*low, *fits(0.8, of=2, slot=2), *objected]).hyperparameters == {"n": 2}
     assert best_of(objected).hyperparameters == {"n": 5}
+
+
+def at_margin(margin: float, *scores: float, of: int, slot: int = 0) -> list[TrialRecord]:
+    """A configuration that lies so many standard errors inside the privacy gate's limits."""
+    return [replace(record, margin=margin) for record in fits(*scores, of=of, slot=slot, error=0)]
+
+
+def test_what_the_gate_may_hold_back_counts_by_the_chance_that_it_passes() -> None:
+    # passes in half the runs: 0.5 * 0.955 + 0.5 * 0.900 = 0.928
+    near, safe, calm = (
+        at_margin(0.0, 0.955, of=1),
+        at_margin(3.0, 0.940, of=2, slot=1),
+        at_margin(4.0, 0.900, of=3, slot=2),
+    )
+    assert best_of([*near, *safe, *calm]).hyperparameters == {"n": 2}
+    assert best_of([*near, *safe, *calm]).score == 0.940
+    # ahead of all that is safe by so much that the chance is worth it
+    assert best_of([*near, *at_margin(3.0, 0.910, of=2, slot=1), *calm]).hyperparameters == {"n": 1}
+    # and the chance is all that counts: far inside, nearness is no matter
+    assert best_of([*at_margin(7.0, 0.955, of=1), *safe, *calm]).hyperparameters == {"n": 1}
+    # what would take its place never makes a configuration better
+    assert best_of([*at_margin(0.0, 0.80, of=1), *at_margin(2.0, 0.85, of=2, slot=1), *at_margin(4.0, 0.9, of=3, slot=2)],
+                   ).hyperparameters == {"n": 3}  # fmt: skip
+
+
+def test_the_margins_of_all_fits_count() -> None:
+    unlucky = [*at_margin(-0.5, 0.95, of=1), *at_margin(5.0, 0.95, 0.95, 0.95, of=1, slot=1)]
+    assert best_of([*unlucky, *at_margin(4.0, 0.93, of=2, slot=8)]).hyperparameters == {"n": 1}
+    lucky = [*at_margin(4.0, 0.95, of=1), *at_margin(-0.2, 0.95, 0.95, 0.95, of=1, slot=1)]
+    calm = at_margin(5.0, 0.90, of=3, slot=9)
+    assert best_of([*lucky, *at_margin(4.0, 0.945, of=2, slot=8), *calm]).hyperparameters == {"n": 2}
 
 
 def refused(score: float, *, of: int, step: int, slot: int = 90) -> TrialRecord:
