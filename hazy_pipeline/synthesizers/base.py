@@ -60,6 +60,7 @@ class Synthesizer(ABC):
 
     name: ClassVar[str]
     format_version: ClassVar[int] = 1
+    files: ClassVar[tuple[str, ...]] = ()  # that `_save` may write
     relational: ClassVar[bool] = False
     accelerator: ClassVar[Literal["cpu", "gpu"]] = "cpu"
     starts_warm: ClassVar[bool] = False  # whether `start_from` can be of use
@@ -170,7 +171,7 @@ class Synthesizer(ABC):
             "hyperparameters": self.hyperparameters,
             "state": state,
         }
-        write_model(folder, model)
+        write_model(folder, model, [folder / name for name in self.files])
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -210,7 +211,7 @@ class Synthesizer(ABC):
 
     @abstractmethod
     def _save(self, folder: Path) -> dict[str, Any]:
-        """Write arrays into `folder` and return the rest of the state as JSON-able values."""
+        """Write arrays into those of `files` that are needed and return the rest of the state as JSON-able values."""
 
     @abstractmethod
     def _load(self, folder: Path, state: dict[str, Any], format_version: int) -> None: ...

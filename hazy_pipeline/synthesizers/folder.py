@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from hazy_pipeline.errors import ModelError
 MODEL_FILE = "model.json"
 
 
-def write_model(folder: Path, model: Mapping[str, Any]) -> None:
-    """Write model.json, with a digest of its own content and one of every file that lies beside it."""
-    sealed = {**model, "files": {file.name: _digest(file) for file in sorted(folder.iterdir()) if _is_sealed(file)}}
+def write_model(folder: Path, model: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """Write model.json, with a digest of its own content and one of each of the `files` beside it that there are."""
+    sealed = {**model, "files": {file.name: _digest(file) for file in files if file.exists()}}
+    sealed = json.loads(json.dumps(sealed))  # as it will be read: keys that are numbers become texts, and sort as such
     (folder / MODEL_FILE).write_text(json.dumps({**sealed, "digest": _digest_of(sealed)}), encoding="utf-8")
 
 
@@ -42,10 +43,6 @@ def check_seal(folder: Path, model: Mapping[str, Any]) -> None:
             raise ModelError(f"{file}: missing; register the model again")
         if _digest(file) != digest:
             raise ModelError(f"{file}: damaged (its content has changed); register the model again")
-
-
-def _is_sealed(file: Path) -> bool:
-    return file.is_file() and file.name != MODEL_FILE
 
 
 def _digest(file: Path) -> str:

@@ -66,6 +66,7 @@ class GaussianCopula(Synthesizer):
 
     name: ClassVar[str] = "gaussian_copula"
     format_version: ClassVar[int] = 2
+    files: ClassVar[tuple[str, ...]] = (ARRAYS_FILE,)
 
     encoder_: TableEncoder
     marginals_: tuple[Marginal, ...]

@@ -77,6 +77,7 @@ class BayesianNetwork(Synthesizer):
 
     name: ClassVar[str] = "bayesian_network"
     format_version: ClassVar[int] = 2
+    files: ClassVar[tuple[str, ...]] = (ARRAYS_FILE,)
 
     encoder_: TableEncoder
     network_: Network

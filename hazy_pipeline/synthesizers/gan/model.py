@@ -54,6 +54,7 @@ class Gan(Synthesizer):
 
     name: ClassVar[str] = "gan"
     format_version: ClassVar[int] = 3
+    files: ClassVar[tuple[str, ...]] = (WEIGHTS_FILE, TARGET_FILE, CHOOSER_FILE)
     accelerator: ClassVar[Literal["cpu", "gpu"]] = "gpu"
     starts_warm: ClassVar[bool] = True
 
