@@ -4,7 +4,7 @@
 
 Tables are CSV or Parquet files; a second file after a comma (TRAIN,HOLDOUT:TARGET) is the hold-out, else a fifth of the
 rows is. Every winner is fitted on all training rows and judged on the hold-out, which no search saw. A fit that the privacy
-gate holds back there gives way to the configuration of its family that gave least away in the search, as in a run; one that
+gate holds back there gives way to a configuration of its family that gave less away in the search, as in a run; one that
 gives way to none counts 1 less. `--score`: an
 outside scorer, called as `COMMAND TRAIN HOLDOUT SYNTHETIC --target COLUMN`, whose last line of output is a JSON object
 that is printed as it comes. All sides run one after the other in this process: use a quiet machine.
@@ -29,7 +29,7 @@ from upath import UPath
 
 from hazy_pipeline.config import Columns
 from hazy_pipeline.evaluate import evaluate, privacy_gate
-from hazy_pipeline.fallback import least_revealing
+from hazy_pipeline.fallback import calmer_of_family
 from hazy_pipeline.profile import profile_tables
 from hazy_pipeline.schema import Column, DatasetSchema, TableSchema
 from hazy_pipeline.search_spaces import SPACES, Hyperparameters, UseCase, search_space
@@ -165,7 +165,7 @@ def tuned(task: Task, key: str, families: list[str]) -> tuple[Chosen, int, Chose
         scores = [f"{r.score:.3f}@{r.rows}" for r in records(search, family) if r.score is not None]
         print(f"<!-- {key} {family}: {' '.join(scores)}; {ended.get(family)} -->", flush=True)
     winner = {"candidate": first.candidate, "hyperparameters": best.hyperparameters, "metrics": best.metrics}
-    calmer = least_revealing(search, History(()), winner)
+    calmer = calmer_of_family(search, History(()), winner)
     instead = (first.candidate, calmer["hyperparameters"]) if calmer else None
     made = sum(len(records(search, family)) for family in families)
     return (first.candidate, best.hyperparameters), made, instead

@@ -2,7 +2,7 @@
 
 The search judges privacy on validation rows, the gate on the hold-out, and on few rows of either the two may disagree.
 Then others are trained in its place, best first, each once, until one of them may become the champion by the ordinary
-rules: the other families in their best configurations, and the winner's own in the one that gave least away.
+rules: the other families in their best configurations, and the winner's own in one that gave less away.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from hazy_pipeline.run import Run
 from hazy_pipeline.run_store import Json, remove
 from hazy_pipeline.search_spaces import in_words
 from hazy_pipeline.training import fit_choice
-from hazy_pipeline.tune.choice import best_of, passing
+from hazy_pipeline.tune.choice import SAFELY, best_of, margin_of, passing
 from hazy_pipeline.tune.history import History, keep, read_history
 from hazy_pipeline.tune.race import lead, standing
 from hazy_pipeline.tune.rungs import step_of
@@ -105,7 +105,7 @@ def _worth_trying(run: Run, judged: Json, winner: Json, told: list[str]) -> Iter
 
 def _who(entry: Json, winner: Json) -> str:
     same = entry["candidate"] == winner["candidate"]
-    return in_words(entry["candidate"], capital=True) + (" in its least revealing configuration" if same else "")
+    return in_words(entry["candidate"], capital=True) + (" in a configuration that gave less away" if same else "")
 
 
 def _train(run: Run, entry: Json) -> Json:
@@ -136,7 +136,7 @@ def runners_up(run: Run) -> list[Json]:
     chosen, search, past = run.outputs("select"), search_of(run), searches(run)
     board = {entry["candidate"]: entry for entry in chosen["leaderboard"]}
     winner, found = chosen["winner"], []
-    if (own := least_revealing(search, past, winner)) is not None:
+    if (own := calmer_of_family(search, past, winner)) is not None:
         found.append(own)
     for name in search.spaces:
         entry = board.get(name)
@@ -156,21 +156,28 @@ def expected_lead(entry: Json, winner: Json) -> float:
     return float(entry["score"] - winner["score"])
 
 
-def least_revealing(search: Search, past: History, winner: Json) -> Json | None:
-    """A line for the configuration of the winner's family that gave least away on the validation rows.
+def calmer_of_family(search: Search, past: History, winner: Json) -> Json | None:
+    """A line for a configuration of the winner's family that gave less away on the validation rows.
 
-    Of those that were good enough for all rows of the sample, of this run or the newest before it that has any; None where
-    none gave less away than the winner.
+    The one that was tried first if it is safely inside the gate's limits, for neither its score nor its margin is the luckiest
+    of many; else the one that gave least away. Of those that were good enough for all rows of the sample, of this run or the
+    newest before it that has any; None where none gave less away than the winner.
     """
     name = winner["candidate"]
     for trials in (records(search, name), *(each.of(name) for each in past.pasts)):
         usable = [record for record in passing(trials) if search.spaces[name].contains(record.hyperparameters)]
         step = min(max((record.step for record in usable), default=0), step_of(1))
-        calmer = [record for record in usable if record.step >= step and _kept(record.metrics) > _kept(winner["metrics"])
+        usable = [record for record in usable if record.step >= step]
+        calmer = [record for record in usable if _kept(record.metrics) > _kept(winner["metrics"])
                   and record.hyperparameters != winner["hyperparameters"]]  # fmt: skip
         if calmer:
-            best = max(calmer, key=lambda record: _kept(record.metrics))
-            return _line(best, {step: rung.score for step, rung in best.rungs.items()}, "gave least away")
+            first = min(usable, key=lambda record: record.slot)
+            safe = (
+                first in calmer
+                and margin_of([r for r in usable if r.hyperparameters == first.hyperparameters]) >= SAFELY
+            )
+            best = first if safe else max(calmer, key=lambda record: _kept(record.metrics))
+            return _line(best, {step: rung.score for step, rung in best.rungs.items()}, "gave less away")
     return None
 
 

@@ -6,8 +6,8 @@ other seeds, as in the intensification of Hutter, Hoos and Leyton-Brown 2011; wh
 takes its place and is fitted again.
 
 What lies near the privacy gate's limit may be held back once it is trained, for the gate judges it again on other rows; then
-the configuration that gave least away takes its place. So a score counts by the chance that it will be had, and that one's
-by the rest.
+a configuration that gave less away takes its place (`fallback.py`). So a score counts by the chance that it will be had, and
+that one's by the rest.
 
 The configuration that was tried first, the default or an earlier winner, was chosen before these scores were seen. It
 stands unless another is ahead of it by more than their standard error (Breiman et al. 1984, section 3.4.3), and is fitted
@@ -30,6 +30,7 @@ MOST_FITS = 8  # of one configuration
 MARGIN_ERROR = math.sqrt(
     2.0
 )  # of a margin on the hold-out beside the one seen, each of which errs by one standard error
+SAFELY = 2.0  # standard errors inside the gate's limits from which on a configuration passes in nine of ten runs
 CLEAR_LEAD = 2.0  # standard errors beyond which the first configuration need not be fitted again
 
 Key = tuple[tuple[str, object], ...]
@@ -137,12 +138,18 @@ def _most_believed(fits: Mapping[Key, list[TrialRecord]], step: int) -> Key:
 
 def _expected(fits: Mapping[Key, list[TrialRecord]], step: int) -> dict[Key, float]:
     """The score that a run may expect of each configuration: its own if the gate lets it pass on the hold-out, else at most
-    that of the configuration that gave least away."""
+    that of what would take its place, the first that was tried if it is safe, else the one that gave least away."""
     means = {key: _mean(records, step) for key, records in fits.items()}
-    margins = {key: sum(record.margin for record in records) / len(records) for key, records in fits.items()}
-    instead = means[max(margins, key=lambda key: margins[key])]
+    margins = {key: margin_of(records) for key, records in fits.items()}
+    first = _first([record for records in fits.values() for record in records])
+    instead = means[first if margins[first] >= SAFELY else max(margins, key=lambda key: margins[key])]
     passes = {key: NormalDist().cdf(margin / MARGIN_ERROR) for key, margin in margins.items()}
     return {key: passes[key] * mean + (1 - passes[key]) * min(mean, instead) for key, mean in means.items()}
+
+
+def margin_of(fits: Sequence[TrialRecord]) -> float:
+    """How far inside the privacy gate's limits a configuration is by the mean of its fits, in standard errors."""
+    return sum(record.margin for record in fits) / len(fits)
 
 
 def _noise(fits: Mapping[Key, list[TrialRecord]], step: int) -> float:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.end_to_end
 ANSWERS = [f"question_{j}" for j in range(7)]
 PERSONS = 160
 NETWORK, COPULA = "bayesian_network", "gaussian_copula"
-TRIED = "Bayesian network in its least revealing configuration was tried in its place, and does not do"
+TRIED = "Bayesian network in a configuration that gave less away was tried in its place, and does not do"
 
 
 def answers(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -149,7 +149,7 @@ def test_the_familys_least_revealing_configuration_takes_its_place(configure: Ca
     assert hyperparameters["max_parents"] == 1
     held_back, instead = outcome["fallback"]["told"]
     assert held_back.startswith("Bayesian network was trained first and is held back")
-    assert instead == "Bayesian network in its least revealing configuration takes its place."
+    assert instead == "Bayesian network in a configuration that gave less away takes its place."
     assert instead in report(run)
 
     # a later run takes this configuration for the earlier choice

@@ -1,5 +1,6 @@
 """Who may take the place of a winner that is held back."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_where_a_champion_serves_only_who_may_be_as_good_is_trained(
 OTHERWISE = {"structure": "greedy", "n_bins": 64, "max_categories": 128, "smoothing": 1.0, "proposals": 1}
 
 
-class TestLeastRevealing:
+class TestCalmerOfFamily:
     """The winner's own family in another configuration."""
 
     def search(self, monkeypatch: pytest.MonkeyPatch, trials: list[TrialRecord]) -> Any:
@@ -73,15 +74,25 @@ class TestLeastRevealing:
         winner = self.trial(0, 3, 0.88)
         trials = [winner, self.trial(1, 2, 0.9), self.trial(2, 3, 0.99, step=1), self.trial(3, 3, 0.98, "copies rows")]
         search = self.search(monkeypatch, trials)
-        found = fallback.least_revealing(search, History(()), _entry(winner))
+        found = fallback.calmer_of_family(search, History(()), _entry(winner))
         assert found is not None
         assert (found["hyperparameters"], found["score"]) == ({**OTHERWISE, "max_parents": 2}, pytest.approx(0.89))
         assert found["by_rung"] == {"9": pytest.approx(0.89)}
 
+    def test_the_one_tried_first_where_it_is_safe(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, winner, calmest = self.trial(0, 2, 0.93), self.trial(1, 3, 0.88), self.trial(2, 3, 0.97)
+        calmest = replace(calmest, hyperparameters={**calmest.hyperparameters, "smoothing": 9.0})
+        again = replace(first, slot=3, confirms=True)
+        for margins, expected in (((3.0, 2.0), first), ((2.5, 0.5), calmest)):
+            trials = [replace(first, margin=margins[0]), winner, calmest, replace(again, margin=margins[1])]
+            found = fallback.calmer_of_family(self.search(monkeypatch, trials), History(()), _entry(winner))
+            assert found is not None
+            assert found["hyperparameters"] == expected.hyperparameters
+
     def test_none_where_the_winner_gave_least_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
         winner = self.trial(0, 3, 0.95)
         search = self.search(monkeypatch, [winner, self.trial(1, 2, 0.9)])
-        assert fallback.least_revealing(search, History(()), _entry(winner)) is None
+        assert fallback.calmer_of_family(search, History(()), _entry(winner)) is None
 
     def test_of_an_earlier_run_where_this_one_did_not_search(self, monkeypatch: pytest.MonkeyPatch) -> None:
         winner, calmer = self.trial(0, 3, 0.88), self.trial(1, 2, 0.93)
@@ -89,7 +100,7 @@ class TestLeastRevealing:
         past = Past(
             "before", "", "", "bayesian_network", winner.hyperparameters, 1.0, 1.0, (winner, calmer), searched=True
         )
-        found = fallback.least_revealing(search, History((past,)), _entry(winner))
+        found = fallback.calmer_of_family(search, History((past,)), _entry(winner))
         assert found is not None
         assert found["hyperparameters"] == calmer.hyperparameters
 

@@ -77,6 +77,15 @@ def test_what_the_gate_may_hold_back_counts_by_the_chance_that_it_passes() -> No
                    ).hyperparameters == {"n": 3}  # fmt: skip
 
 
+def test_the_configuration_tried_first_takes_the_place_where_it_is_safe() -> None:
+    near, calm = at_margin(0.0, 0.970, of=1, slot=1), at_margin(4.0, 0.900, of=3, slot=2)
+    rival = at_margin(4.0, 0.950, of=2, slot=3)
+    first = at_margin(2.5, 0.940, of=0)  # 0.5 * 0.970 + 0.5 * 0.940 = 0.955
+    assert best_of([*first, *near, *calm, *rival]).hyperparameters == {"n": 1}
+    first = at_margin(1.5, 0.940, of=0)  # 0.5 * 0.970 + 0.5 * 0.900 = 0.935
+    assert best_of([*first, *near, *calm, *rival]).hyperparameters == {"n": 2}
+
+
 def test_the_margins_of_all_fits_count() -> None:
     unlucky = [*at_margin(-0.5, 0.95, of=1), *at_margin(5.0, 0.95, 0.95, 0.95, of=1, slot=1)]
     assert best_of([*unlucky, *at_margin(4.0, 0.93, of=2, slot=8)]).hyperparameters == {"n": 1}
