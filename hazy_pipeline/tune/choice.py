@@ -27,9 +27,7 @@ ERROR_WEIGHT = 2  # of the scores' own standard errors beside what repetitions d
 CONFIRM_FROM = 4  # configurations on all rows from which on the best is fitted again
 CONFIRM_EVERY = 2  # ... once for so many
 MOST_FITS = 8  # of one configuration
-MARGIN_ERROR = math.sqrt(
-    2.0
-)  # of a margin on the hold-out beside the one seen, each of which errs by one standard error
+MARGIN_ERROR = math.sqrt(2.0)  # of a margin on other rows than it was seen on: each errs by one
 SAFELY = 2.0  # standard errors inside the gate's limits from which on a configuration passes in nine of ten runs
 CLEAR_LEAD = 2.0  # standard errors beyond which the first configuration need not be fitted again
 
