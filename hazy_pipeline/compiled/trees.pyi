@@ -1,0 +1,1 @@
+"""Compiled: see the docstring of the package."""
