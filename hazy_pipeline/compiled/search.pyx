@@ -1,2 +1,438 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""See the stub beside this file for what callers may rely on."""
+"""What growing contexts say about one node: `synthesizers.bayesian_network.belief`, compiled. The stub says what callers may rely on.
+
+Rows are kept sorted by context and, inside a context, by the node's value, so that one more column is counted context by
+context in a table of its groups alone, which lies in the first cache whatever the contexts' number. A context of fewer
+than `min_rows` rows gets no counts of its own however much longer it grows, so it's passed over unless it is lifted.
+"""
+
+import numpy as np
+
+from libc.math cimport log
+from libc.stdint cimport int32_t
+
+
+cdef class Workspace:
+    """Tables and lists that a count needs, for the next one to use again; the tables are zero in between."""
+
+    cdef int32_t[::1] count  # (groups,) rows of one cell
+    cdef int32_t[::1] total  # (groups,) rows of one context
+    cdef int32_t[::1] entry_group  # (rows + 1,) the occupied cells that a column parts others into
+    cdef int32_t[::1] entry_cell
+    cdef int32_t[::1] entry_count
+    cdef Py_ssize_t n_groups
+
+    def __init__(self, Py_ssize_t n_rows):
+        self.entry_group = np.empty(n_rows + 1, np.int32)
+        self.entry_cell = np.empty(n_rows + 1, np.int32)
+        self.entry_count = np.empty(n_rows + 1, np.int32)
+        self.make_room(256)
+
+    cdef make_room(self, Py_ssize_t n_groups):
+        if n_groups > self.n_groups:
+            self.count = np.zeros(n_groups, np.int32)
+            self.total = np.zeros(n_groups, np.int32)
+            self.n_groups = n_groups
+
+
+cdef class Belief:
+    """What the contexts so far say about one node, each row left out of its own count."""
+
+    cdef Workspace work
+    cdef readonly Py_ssize_t n_rows
+    cdef readonly double score
+    cdef Py_ssize_t n_digits, n_groups, min_rows, n_contexts
+    cdef double hold  # LIFT_STRENGTH
+    cdef int32_t[::1] order  # (rows,) the rows, by context and digit
+    cdef int32_t[::1] first_row  # (cells + 1,) where a cell's rows begin in `order`
+    cdef int32_t[::1] digit  # (cells,)
+    cdef int32_t[::1] first_cell  # (contexts + 1,)
+    cdef int32_t[::1] group  # (contexts,) the node's own coarser group
+    cdef double[::1] own  # (cells,) probability of the rows' own value ...
+    cdef double[::1] log_own  # ... and its logarithm
+    cdef double[:, ::1] all  # (cells, digits), None where it isn't kept
+    cdef double settled  # log-likelihood of the rows in contexts of too few rows
+
+    @staticmethod
+    def start(Workspace work, const int32_t[::1] group, Py_ssize_t n_groups, const int32_t[::1] digit,
+              Py_ssize_t n_digits, Py_ssize_t min_rows, double hold, bint whole):
+        cdef Belief self = Belief.__new__(Belief)
+        cdef Py_ssize_t n_rows = group.shape[0], place, n_cells = 0, n_contexts = 0, row, g, d, cell = 0, of_context
+        self.work, self.n_rows, self.n_digits, self.n_groups = work, n_rows, n_digits, n_groups
+        self.min_rows, self.hold = min_rows, hold
+        cdef int32_t[::1] counts = np.zeros(n_groups * n_digits + 1, np.int32)
+        cdef int32_t[::1] at = np.zeros(n_groups * n_digits + 1, np.int32)
+        for row in range(n_rows):
+            counts[group[row] * n_digits + digit[row]] += 1
+        for place in range(n_groups * n_digits):
+            at[place + 1] = at[place] + counts[place]
+            n_cells += counts[place] > 0
+        for g in range(n_groups):
+            n_contexts += at[(g + 1) * n_digits] > at[g * n_digits]
+        self.make_room(n_cells, n_contexts, whole)
+        cdef double share = 0.5 / n_digits, rest
+        cdef Py_ssize_t context = 0
+        for g in range(n_groups):
+            of_context = at[(g + 1) * n_digits] - at[g * n_digits]
+            if not of_context:
+                continue
+            self.first_cell[context], self.group[context] = cell, g
+            context += 1
+            rest = of_context - 1.0
+            for d in range(n_digits):
+                place = g * n_digits + d
+                if counts[place]:
+                    self.first_row[cell], self.digit[cell] = at[place], d
+                    self.own[cell] = (counts[place] - 1.0 + share) / (rest + 0.5)
+                    if whole:
+                        for other in range(n_digits):
+                            self.all[cell, other] = (counts[g * n_digits + other] + share) / (rest + 0.5)
+                        self.all[cell, d] = self.own[cell]
+                    cell += 1
+        self.first_cell[context], self.first_row[cell] = cell, n_rows
+        for row in range(n_rows):
+            place = group[row] * n_digits + digit[row]
+            self.order[at[place]] = row
+            at[place] += 1
+        self.finish()
+        return self
+
+    cdef make_room(self, Py_ssize_t n_cells, Py_ssize_t n_contexts, bint whole):
+        self.order = np.empty(self.n_rows, np.int32)
+        self.first_row = np.empty(n_cells + 1, np.int32)
+        self.digit = np.empty(n_cells, np.int32)
+        self.own = np.empty(n_cells)
+        self.log_own = np.empty(n_cells)
+        self.all = np.empty((n_cells, self.n_digits)) if whole else None
+        self.first_cell = np.empty(n_contexts + 1, np.int32)
+        self.group = np.empty(n_contexts, np.int32)
+        self.n_contexts = n_contexts
+
+    cdef finish(self):
+        """What follows from the cells: logarithms, and sums of them."""
+        cdef Py_ssize_t context, cell, begin, end
+        cdef double of_context, everything = 0.0
+        self.settled = 0.0
+        for context in range(self.n_contexts):
+            begin, end, of_context = self.first_cell[context], self.first_cell[context + 1], 0.0
+            for cell in range(begin, end):
+                self.log_own[cell] = log(self.own[cell])
+                of_context += (self.first_row[cell + 1] - self.first_row[cell]) * self.log_own[cell]
+            everything += of_context
+            if self.first_row[end] - self.first_row[begin] < self.min_rows:
+                self.settled += of_context
+        self.score = everything / self.n_rows
+
+    cdef Py_ssize_t parted(self, Py_ssize_t context, const int32_t* group, Py_ssize_t n) noexcept nogil:
+        """Count a column inside a context: entries from number `n` on, and `total`; returns the number of entries."""
+        cdef Py_ssize_t cell, i, begin, entry
+        cdef int32_t g, seen
+        cdef int32_t* count = &self.work.count[0]
+        cdef int32_t* total = &self.work.total[0]
+        cdef int32_t* entry_group = &self.work.entry_group[0]
+        cdef int32_t* entry_count = &self.work.entry_count[0]
+        cdef int32_t* entry_cell = &self.work.entry_cell[0]
+        for cell in range(self.first_cell[context], self.first_cell[context + 1]):
+            begin = n
+            for i in range(self.first_row[cell], self.first_row[cell + 1]):
+                g = group[self.order[i]]
+                seen = count[g]
+                entry_group[n] = g  # overwritten by the next one where it isn't new: quicker than asking
+                n += seen == 0
+                count[g] = seen + 1
+            for entry in range(begin, n):
+                g = entry_group[entry]
+                entry_count[entry], entry_cell[entry] = count[g], cell
+                total[g] += count[g]
+                count[g] = 0
+        return n
+
+    def screened(self, const int32_t[::1] group, Py_ssize_t n_groups, double strength):
+        cdef Workspace work = self.work
+        work.make_room(n_groups)
+        cdef Py_ssize_t context, entry, n
+        cdef int32_t g, count, total
+        cdef double result = self.settled
+        cdef Py_ssize_t singles = 0
+        with nogil:
+            for context in range(self.n_contexts):
+                if self.rows_of(context) < self.min_rows:
+                    continue
+                n = self.parted(context, &group[0], 0)
+                for entry in range(n):
+                    count, cell = work.entry_count[entry], work.entry_cell[entry]
+                    if count == 1 or work.total[work.entry_group[entry]] < self.min_rows:
+                        result += count * self.log_own[cell]
+                        singles += work.total[work.entry_group[entry]] >= self.min_rows
+                    else:
+                        result += count * log(count - 1.0 + strength * self.own[cell])
+                for entry in range(n):
+                    g = work.entry_group[entry]
+                    total = work.total[g]
+                    if total >= self.min_rows:
+                        result -= total * log(total - 1.0 + strength)
+                    work.total[g] = 0
+        return (result + singles * log(strength)) / self.n_rows
+
+    cdef inline Py_ssize_t rows_of(self, Py_ssize_t context) noexcept nogil:
+        return self.first_row[self.first_cell[context + 1]] - self.first_row[self.first_cell[context]]
+
+    def seen_in(self, const int32_t[::1] group, Py_ssize_t n_groups):
+        return Sight(self, group, n_groups)
+
+
+cdef class Sight:
+    """Finer contexts: those of `before`, parted by one more column."""
+
+    cdef Belief before
+    cdef const int32_t[::1] group  # (rows,) of the new column
+    cdef Py_ssize_t n_groups
+    # Of contexts with rows enough, what their cells' scores hang on. Of cells of one row the strength alone.
+    cdef int32_t[::1] total  # (finer contexts,)
+    cdef int32_t[::1] count  # (cells of several rows,)
+    cdef double[::1] own
+    cdef Py_ssize_t n_totals, n_cells, singles
+    cdef double settled
+    cdef Py_ssize_t n_entries  # cells of the finer contexts, and of those that are not parted
+    # The same where the shorter context is lifted.
+    cdef bint is_lifted
+    cdef double[:, ::1] factors  # (own groups x groups, digits)
+    cdef double[:, ::1] pair_counts, expected
+    cdef double[::1] hold  # (own groups x groups,)
+    cdef double[::1] lifted_own  # (entries,) in the order in which contexts and their cells are counted
+    cdef int32_t[::1] lifted_count, lifted_total  # (entries,); a total of 0 where there are too few
+
+    def __init__(self, Belief before, const int32_t[::1] group, Py_ssize_t n_groups):
+        self.before, self.group, self.n_groups = before, group, n_groups
+        cdef Workspace work = before.work
+        work.make_room(n_groups)
+        cdef Py_ssize_t context, entry, n, n_totals = 0, n_cells = 0, cell
+        cdef int32_t g, count, total
+        cdef int32_t[::1] totals = np.empty(before.n_rows // max(before.min_rows, 1) + 1, np.int32)
+        cdef int32_t[::1] counts = np.empty(before.n_rows // 2 + 1, np.int32)
+        cdef double[::1] owns = np.empty(before.n_rows // 2 + 1)
+        cdef double settled = before.settled
+        with nogil:
+            for context in range(before.n_contexts):
+                if before.rows_of(context) < before.min_rows:
+                    self.n_entries += before.first_cell[context + 1] - before.first_cell[context]
+                    continue
+                n = before.parted(context, &group[0], 0)
+                self.n_entries += n
+                for entry in range(n):
+                    count, cell = work.entry_count[entry], work.entry_cell[entry]
+                    if work.total[work.entry_group[entry]] < before.min_rows:
+                        settled += count * before.log_own[cell]
+                    elif count == 1:
+                        settled += before.log_own[cell]
+                        self.singles += 1
+                    else:
+                        counts[n_cells], owns[n_cells] = count, before.own[cell]
+                        n_cells += 1
+                for entry in range(n):
+                    g = work.entry_group[entry]
+                    total = work.total[g]
+                    if total >= before.min_rows and total:
+                        totals[n_totals] = total
+                        n_totals += 1
+                    work.total[g] = 0
+        self.total, self.count, self.own, self.settled = totals, counts, owns, settled
+        self.n_totals, self.n_cells = n_totals, n_cells
+
+    @property
+    def can_be_lifted(self):
+        return self.before.all is not None
+
+    def score(self, double strength, bint lifted=False):
+        cdef double result = 0.0
+        cdef Py_ssize_t i
+        if lifted:
+            self.lift()
+            for i in range(self.lifted_own.shape[0]):
+                if self.lifted_total[i]:
+                    result += self.lifted_count[i] * log((self.lifted_count[i] - 1.0 + strength * self.lifted_own[i]) /
+                                                         (self.lifted_total[i] - 1.0 + strength))
+                else:
+                    result += self.lifted_count[i] * log(self.lifted_own[i])
+            return result / self.before.n_rows
+        for i in range(self.n_cells):
+            result += self.count[i] * log(self.count[i] - 1.0 + strength * self.own[i])
+        for i in range(self.n_totals):
+            result -= self.total[i] * log(self.total[i] - 1.0 + strength)
+        return (result + self.settled + self.singles * log(strength)) / self.before.n_rows
+
+    cdef lift(self):
+        """Make the shorter context fit the joint counts of the node and the new column, with each row itself left out.
+
+        One step of iterative proportional fitting, held back by LIFT_STRENGTH rows.
+        """
+        if self.is_lifted:
+            return
+        self.is_lifted = True
+        cdef Belief before = self.before
+        cdef Workspace work = before.work
+        cdef Py_ssize_t k = before.n_digits, n_pairs = before.n_groups * self.n_groups
+        cdef double[:, ::1] counts = np.zeros((n_pairs, k))
+        cdef double[:, ::1] expected = np.zeros((n_pairs, k))
+        cdef int32_t[::1] entry_total = np.empty(before.n_rows, np.int32)
+        cdef Py_ssize_t context, entry, n = 0, begin, pair, cell, d, of_group
+        cdef int32_t g, count
+        cdef double rows, wanted, own, total
+        self.hold = np.empty(n_pairs)
+        cdef double* distribution
+        cdef double* factor
+        with nogil:
+            for context in range(before.n_contexts):
+                begin, of_group = n, before.group[context] * self.n_groups
+                n = before.parted(context, &self.group[0], n)
+                for entry in range(begin, n):
+                    g, cell, count = work.entry_group[entry], work.entry_cell[entry], work.entry_count[entry]
+                    counts[of_group + g, before.digit[cell]] += count
+                    distribution, factor = &before.all[cell, 0], &expected[of_group + g, 0]
+                    for d in range(k):
+                        factor[d] += count * distribution[d]
+                    entry_total[entry] = work.total[g] if work.total[g] >= before.min_rows else 0
+                for entry in range(begin, n):
+                    work.total[work.entry_group[entry]] = 0
+        self.factors = np.empty((n_pairs, k))
+        self.pair_counts, self.expected = counts, expected
+        self.lifted_own, self.lifted_count = np.empty(n), np.array(work.entry_count[:n])
+        self.lifted_total = entry_total[:n]
+        cdef double[:, ::1] factors = self.factors
+        cdef double[::1] lifted = self.lifted_own
+        with nogil:
+            for pair in range(n_pairs):
+                rows = 0.0
+                for d in range(k):
+                    rows += counts[pair, d]
+                self.hold[pair] = before.hold / max(rows, 1.0)
+                for d in range(k):
+                    wanted = counts[pair, d] / expected[pair, d] if expected[pair, d] > 1e-9 else 0.0
+                    factors[pair, d] = (wanted + self.hold[pair]) / (1.0 + self.hold[pair]) if expected[pair, d] > 1e-9 else 1.0
+            entry = 0
+            for context in range(before.n_contexts):
+                of_group = before.group[context] * self.n_groups
+                while entry < n and work.entry_cell[entry] < before.first_cell[context + 1]:
+                    pair, cell = of_group + work.entry_group[entry], work.entry_cell[entry]
+                    distribution, factor = &before.all[cell, 0], &factors[pair, 0]
+                    own, total = self.own_lifted(cell, pair), 0.0
+                    for d in range(k):
+                        total += distribution[d] * factor[d]
+                    d = before.digit[cell]
+                    total += own - distribution[d] * factor[d]
+                    lifted[entry] = own / total
+                    entry += 1
+
+    cdef inline double own_lifted(self, Py_ssize_t cell, Py_ssize_t pair) noexcept nogil:
+        """Of the row's own value, before the values add up to one again."""
+        cdef Py_ssize_t d = self.before.digit[cell]
+        cdef double own = self.before.own[cell], hold = self.hold[pair]
+        cdef double left_out = (self.pair_counts[pair, d] - 1.0) / max(self.expected[pair, d] - own, 1e-9)
+        return own * min((left_out + hold) / (1.0 + hold), self.factors[pair, d])
+
+    def believed(self, double strength, bint lifted=False):
+        cdef Belief before = self.before
+        cdef Belief after = Belief.__new__(Belief)
+        cdef Workspace work = before.work
+        if lifted:
+            self.lift()
+        after.work, after.n_rows, after.n_digits, after.n_groups = work, before.n_rows, before.n_digits, before.n_groups
+        after.min_rows, after.hold = before.min_rows, before.hold
+        cdef Py_ssize_t n_cells = self.lifted_own.shape[0] if lifted else self.n_entries
+        after.make_room(n_cells, n_cells, before.all is not None)
+        # By group, of the context at hand: its cells, and where its next cell, its next cell's rows and its next row go.
+        cdef int32_t[:, ::1] places = np.zeros((4, self.n_groups), np.int32)
+        cdef int32_t* cells_of = &places[0, 0]
+        cdef int32_t* next_cell = &places[1, 0]
+        cdef int32_t* next_first = &places[2, 0]
+        cdef int32_t* next_row = &places[3, 0]
+        cdef Py_ssize_t context, cell, entry, n, i, row = 0, at = 0, n_contexts = 0, counted = 0, begin_cell
+        cdef int32_t g, total
+        cdef bint few
+        with nogil:
+            for context in range(before.n_contexts):
+                if not lifted and before.rows_of(context) < before.min_rows:
+                    after.first_cell[n_contexts], after.group[n_contexts] = at, before.group[context]
+                    n_contexts += 1
+                    for cell in range(before.first_cell[context], before.first_cell[context + 1]):
+                        after.first_row[at], after.digit[at], after.own[at] = row, before.digit[cell], before.own[cell]
+                        if before.all is not None:
+                            for i in range(before.n_digits):
+                                after.all[at, i] = before.all[cell, i]
+                        at += 1
+                        for i in range(before.first_row[cell], before.first_row[cell + 1]):
+                            after.order[row] = before.order[i]
+                            row += 1
+                    continue
+                n = before.parted(context, &self.group[0], 0)
+                for entry in range(n):
+                    cells_of[work.entry_group[entry]] += 1
+                for entry in range(n):
+                    g = work.entry_group[entry]
+                    if cells_of[g]:
+                        after.first_cell[n_contexts], after.group[n_contexts] = at, before.group[context]
+                        n_contexts += 1
+                        next_cell[g], next_first[g], next_row[g] = at, row, row
+                        at += cells_of[g]
+                        row += work.total[g]
+                        cells_of[g] = 0
+                for entry in range(n):
+                    g, cell = work.entry_group[entry], next_cell[work.entry_group[entry]]
+                    next_cell[g] += 1
+                    after.first_row[cell] = next_first[g]
+                    next_first[g] += work.entry_count[entry]
+                    self.place(after, cell, before.group[context], entry, lifted, counted, strength)
+                    counted += 1
+                for i in range(before.first_row[before.first_cell[context]],
+                               before.first_row[before.first_cell[context + 1]]):
+                    g = self.group[before.order[i]]
+                    after.order[next_row[g]] = before.order[i]
+                    next_row[g] += 1
+                for entry in range(n):
+                    work.total[work.entry_group[entry]] = 0
+            after.first_cell[n_contexts], after.first_row[at] = at, row
+        after.n_contexts = n_contexts
+        if before.all is not None:
+            self.count_in(after, strength)
+        after.finish()
+        return after
+
+    cdef inline void place(self, Belief after, Py_ssize_t cell, Py_ssize_t of_node, Py_ssize_t entry, bint lifted,
+                           Py_ssize_t number, double strength) noexcept nogil:
+        """An entry becomes a cell, which says what the shorter context does; of its own value, what both say.
+
+        `of_node`: the node's own coarser group; `number`: of the entry among all contexts'.
+        """
+        cdef Py_ssize_t old = self.before.work.entry_cell[entry], k = self.before.n_digits, d, own_digit = self.before.digit[old], pair
+        cdef int32_t total = self.before.work.total[self.before.work.entry_group[entry]]
+        cdef double own = self.lifted_own[number] if lifted else self.before.own[old], scale
+        after.digit[cell] = own_digit
+        if self.before.all is not None:
+            if lifted:
+                pair = of_node * self.n_groups + self.before.work.entry_group[entry]
+                scale = own / self.own_lifted(old, pair)
+                for d in range(k):
+                    after.all[cell, d] = self.before.all[old, d] * self.factors[pair, d] * scale
+            else:
+                for d in range(k):
+                    after.all[cell, d] = self.before.all[old, d]
+        if total >= self.before.min_rows:
+            own = (self.before.work.entry_count[entry] - 1.0 + strength * own) / (total - 1.0 + strength)
+        after.own[cell] = own
+
+    cdef void count_in(self, Belief after, double strength) noexcept nogil:
+        """Mix the counts of contexts with rows enough into their cells' distributions, each row of its own value left out."""
+        cdef Py_ssize_t context, cell, other, d, begin, end
+        cdef double total
+        for context in range(after.n_contexts):
+            begin, end = after.first_cell[context], after.first_cell[context + 1]
+            total = after.first_row[end] - after.first_row[begin]
+            for cell in range(begin, end):
+                if total >= after.min_rows:
+                    for d in range(after.n_digits):
+                        after.all[cell, d] *= strength
+                    for other in range(begin, end):
+                        after.all[cell, after.digit[other]] += after.first_row[other + 1] - after.first_row[other]
+                    for d in range(after.n_digits):
+                        after.all[cell, d] /= total - 1.0 + strength
+                after.all[cell, after.digit[cell]] = after.own[cell]

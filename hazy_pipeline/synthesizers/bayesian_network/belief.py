@@ -1,5 +1,7 @@
 """What growing contexts say about one node, kept per cell: rows of the same context and value are one entry.
 
+Twin of `hazy_pipeline.compiled.search`.
+
 Everything the search asks of a row depends on its context and value alone. So each candidate costs one count over the
 rows, and the arithmetic runs over the cells that rows fall into, of which there are few until contexts are long.
 """
@@ -58,6 +60,10 @@ class Belief:
         return cls(_renumbered(joint), count, digits, groups, _renumbered(groups), n_digits, n_groups, own, everything,
                    min_rows)  # fmt: skip
 
+    def screened(self, group: Integers, n_groups: int, strength: float) -> float:
+        """The score with contexts lengthened by that column."""
+        return self.seen_in(group, n_groups).score(strength)
+
     def seen_in(self, group: Integers, n_groups: int) -> "Sight":
         """The contexts lengthened by one more column, read as `group` by row, of `n_groups` groups."""
         joint = self.cell * n_groups + group
@@ -97,22 +103,30 @@ class Sight:
         enough = total >= self.before.min_rows
         return (self.count - 1.0) * enough, (total - 1.0) * enough
 
-    def probability(self, shorter: Floats, strength: float) -> Floats:
+    @property
+    def can_be_lifted(self) -> bool:
+        return self.before.all is not None
+
+    def score(self, strength: float, lifted: bool = False) -> float:
+        """Mean log-likelihood in nats per row, the shorter context weighing as much as `strength` rows.
+
+        `lifted`: it is first made to fit the joint counts of the node and the new column.
+        """
+        shorter = self._lifted if lifted else self._plain
+        return _mean(self.count, np.log(self._probability(shorter.own, strength)), len(self.before.cell))
+
+    def _probability(self, shorter: Floats, strength: float) -> Floats:
         """p(x | c) = (n(c, x) + s p'(x)) / (n(c) + s), p' from the shorter context (MacKay and Peto 1995, section 2)."""
         seen, total = self._seen_and_total
         return (seen + strength * shorter) / (total + strength)
 
-    def score(self, shorter: Floats, strength: float) -> float:
-        """Mean log-likelihood in nats per row; `shorter`: by cell."""
-        return _mean(self.count, np.log(self.probability(shorter, strength)), len(self.before.cell))
-
     @cached_property
-    def plain(self) -> "Shorter":
+    def _plain(self) -> "_Shorter":
         """The shorter context as it is."""
-        return Shorter(self.before.own[self.parent], None)
+        return _Shorter(self.before.own[self.parent], None)
 
     @cached_property
-    def lifted(self) -> "Shorter":
+    def _lifted(self) -> "_Shorter":
         """The shorter context made to fit the joint counts of the node and the new column; needs the whole distribution.
 
         One step of iterative proportional fitting, with the row itself left out.
@@ -134,13 +148,14 @@ class Sight:
         everything[rows, digit] = own
         total = everything.sum(axis=1)
         everything /= total[:, None]
-        return Shorter(own / total, everything)
+        return _Shorter(own / total, everything)
 
-    def believed(self, shorter: "Shorter", strength: float) -> Belief:
-        """The longer context's counts, the shorter one weighing as much as `strength` rows."""
+    def believed(self, strength: float, lifted: bool = False) -> Belief:
+        """The longer context's counts, the shorter one, as it is or lifted, weighing as much as `strength` rows."""
+        shorter = self._lifted if lifted else self._plain
         before, digit = self.before, self.before.digit[self.parent]
         context = _renumbered(self.context)
-        own = self.probability(shorter.own, strength)
+        own = self._probability(shorter.own, strength)
         everything = None
         if before.all is not None:
             _, total = self._seen_and_total
@@ -157,7 +172,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Shorter:
+class _Shorter:
     """What the shorter context says, by finer cell."""
 
     own: Floats  # (cells,) probability of the row's own value

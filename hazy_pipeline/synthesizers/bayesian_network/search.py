@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from math import inf, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from hazy_pipeline.encode.arrays import Floats
+import numpy as np
+
+from hazy_pipeline import compiled
+from hazy_pipeline.encode.arrays import Codes, Floats
 from hazy_pipeline.forks import shared
 from hazy_pipeline.parallel import n_cores
-from hazy_pipeline.synthesizers.bayesian_network.belief import Belief, Shorter, Sight
+from hazy_pipeline.synthesizers.bayesian_network.belief import MAX_LIFTED_DIGITS, Belief, Sight
+from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGTH
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 
 STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context may weigh
@@ -19,6 +23,10 @@ FINALISTS = 4  # contexts that are looked at closely in each step
 LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
 WORTH_A_FORK = 1_000_000  # rows times candidates: some 20 ms of looking, several times what a child costs
 MIN_GAIN = 4.0  # nats over all rows that a longer context must win
+
+
+AnyBelief: TypeAlias = "Belief | compiled.search.Belief"
+AnySight: TypeAlias = "Sight | compiled.search.Sight"
 
 
 class Node(NamedTuple):
@@ -35,6 +43,8 @@ class Search:
     def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
         self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
+        self._work = compiled.search.Workspace(rows.n_rows) if compiled.search is not None else None
+        self._narrow: dict[tuple[int, int], Codes] = {}
 
     def in_orders(self, orders: Sequence[Sequence[int]], information: Floats) -> list[tuple[list[Family], float]]:
         """For each order the families of all nodes, every column's parents among those before it, and their score.
@@ -64,71 +74,89 @@ class Search:
 
     def family(self, column: int, level: int, candidates: Sequence[int]) -> tuple[Family, float]:
         """The node's family with parents among `candidates`, and its score."""
-        hierarchy = self.rows.hierarchies[column]
-        own = [(column, level - 1)] if level else []
-        group, n_groups = self.rows.context(own)
-        belief = Belief.start(group, n_groups, self.rows.digit(column, level), hierarchy.n_digits[level], self.min_rows)
+        belief = self._first_belief(column, level)
+        n_own = self.rows.hierarchies[column].sizes[level - 1] if level else 1
+        n_digits = self.rows.hierarchies[column].n_digits[level]
         score = belief.score
         steps: list[Step] = []
         read: dict[int, int] = {}
         while True:
-            screened = self._screened(belief, n_groups, read, candidates)
-            found = max(_finalists(screened, lifting=bool(read)), key=lambda finalist: finalist[0], default=None)
+            screened = self._screened(belief, n_own * n_digits, read, candidates)
+            found = max(
+                self._finalists(belief, screened, lifting=bool(read)), key=lambda finalist: finalist[0], default=None
+            )
             if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
                 return Family(column, level, tuple(steps)), score
-            score, step, sight, shorter = found
-            belief = sight.believed(shorter, step.strength)
+            score, step, sight = found
+            belief = sight.believed(step.strength, step.lifted)
             steps.append(step)
             read[step.column] = step.level
 
-    def _screened(self, belief: Belief, n_own: int, read: dict[int, int],
-                  candidates: Sequence[int]) -> list[tuple[float, int, int, Sight]]:  # fmt: skip
-        """Longer contexts whose tables are not too large, best first: (score, column, level, what it shows).
+    def _first_belief(self, column: int, level: int) -> AnyBelief:
+        """Of a node whose context is its own coarser group alone."""
+        hierarchy = self.rows.hierarchies[column]
+        group, n_groups = self.rows.context([(column, level - 1)] if level else [])
+        digit, n_digits = self.rows.digit(column, level), hierarchy.n_digits[level]
+        if self._work is None:
+            return Belief.start(group, n_groups, digit, n_digits, self.min_rows)
+        return compiled.search.Belief.start(self._work, group.astype(np.int32), n_groups, digit.astype(np.int32), n_digits,
+                                            self.min_rows, LIFT_STRENGTH, n_digits <= MAX_LIFTED_DIGITS)  # fmt: skip
 
-        A column is read ever more finely as long as that promises more.
+    def _groups(self, column: int, level: int) -> Any:
+        """The rows' groups, as wide as beliefs read them."""
+        if self._work is None:
+            return self.rows.group(column, level)
+        if (column, level) not in self._narrow:
+            self._narrow[column, level] = self.rows.group(column, level).astype(np.int32)
+        return self._narrow[column, level]
+
+    def _screened(self, belief: AnyBelief, n_cells: int, read: dict[int, int],
+                  candidates: Sequence[int]) -> list[tuple[float, int, int]]:  # fmt: skip
+        """Longer contexts whose tables are not too large, best first: (score, column, level).
+
+        `n_cells`: of the table without parents. A column is read ever more finely as long as that promises more.
         """
         screened = []
         sizes = {column: self.rows.hierarchies[column].sizes for column in candidates}
         for column in candidates:
             if column not in read and len(read) >= self.max_parents:
                 continue
-            others = n_own * belief.n_digits * prod(sizes[c][level] for c, level in read.items() if c != column)
+            others = n_cells * prod(sizes[c][level] for c, level in read.items() if c != column)
             before = -inf
             for level in range(read.get(column, -1) + 1, len(sizes[column])):
                 if others * sizes[column][level] > self.max_cells:
                     break
-                sight = belief.seen_in(self.rows.group(column, level), sizes[column][level])
-                score = sight.score(sight.plain.own, SCREENING_STRENGTH)
-                screened.append((score, column, level, sight))
+                score = belief.screened(self._groups(column, level), sizes[column][level], SCREENING_STRENGTH)
+                screened.append((score, column, level))
                 if score < before:
                     break
                 before = score
         return sorted(screened, key=lambda entry: -entry[0])
 
+    def _finalists(self, belief: AnyBelief, screened: list[tuple[float, int, int]], *, lifting: bool,
+                   ) -> list[tuple[float, Step, AnySight]]:  # fmt: skip
+        """The best of those screened with their best strengths, and some of them again with the shorter context lifted."""
+        found: list[tuple[float, Step, AnySight]] = []
+        for at_screening, column, level in screened[:FINALISTS]:
+            sight = belief.seen_in(self._groups(column, level), self.rows.hierarchies[column].sizes[level])
+            score, strength = _best_strength(sight, at_screening)
+            found.append((score, Step(column, level, strength, lifted=False), sight))
+        if lifting:
+            for _, step, sight in sorted(found, key=lambda finalist: -finalist[0])[:LIFTED_FINALISTS]:
+                if not sight.can_be_lifted:
+                    break
+                score, strength = _best_strength(sight, lifted=True)
+                found.append((score, Step(step.column, step.level, strength, lifted=True), sight))
+        return found
 
-def _finalists(screened: list[tuple[float, int, int, Sight]], *, lifting: bool,
-               ) -> list[tuple[float, Step, Sight, Shorter]]:  # fmt: skip
-    """The best of those screened with their best strengths, and some of them again with the shorter context lifted."""
-    found = []
-    for at_screening, column, level, sight in screened[:FINALISTS]:
-        score, strength = _best_strength(sight, sight.plain, at_screening)
-        found.append((score, Step(column, level, strength, lifted=False), sight, sight.plain))
-    if lifting:
-        for _, step, sight, _ in sorted(found, key=lambda finalist: -finalist[0])[:LIFTED_FINALISTS]:
-            if sight.before.all is None:
-                break
-            score, strength = _best_strength(sight, sight.lifted)
-            found.append((score, Step(step.column, step.level, strength, lifted=True), sight, sight.lifted))
-    return found
 
-
-def _best_strength(sight: Sight, shorter: Shorter, at_screening: float | None = None) -> tuple[float, float]:
+def _best_strength(sight: AnySight, at_screening: float | None = None, *, lifted: bool = False) -> tuple[float, float]:
     """(score, strength): uphill over STRENGTHS from the one that screens, as the likelihood has one peak."""
     start = STRENGTHS.index(SCREENING_STRENGTH)
-    best = sight.score(shorter.own, SCREENING_STRENGTH) if at_screening is None else at_screening, SCREENING_STRENGTH
+    best = sight.score(SCREENING_STRENGTH, lifted) if at_screening is None else at_screening, SCREENING_STRENGTH
     for way in (STRENGTHS[start + 1 :], STRENGTHS[:start][::-1]):
         for strength in way:
-            score = sight.score(shorter.own, strength)
+            score = sight.score(strength, lifted)
             if score <= best[0]:
                 break
             best = score, strength
