@@ -15,22 +15,29 @@ from libc.stdint cimport int32_t
 cdef class Workspace:
     """Tables and lists that a count needs, for the next one to use again; the tables are zero in between."""
 
-    cdef int32_t[::1] count  # (groups,) rows of one cell
+    cdef int32_t[::1] count  # (4 x groups,) rows of one cell
     cdef int32_t[::1] total  # (groups,) rows of one context
     cdef int32_t[::1] entry_group  # (rows + 1,) the occupied cells that a column parts others into
     cdef int32_t[::1] entry_cell
     cdef int32_t[::1] entry_count
     cdef Py_ssize_t n_groups
+    cdef dict logarithms  # by strength, (rows + 1,): of that many rows, less the row itself, and what the shorter context weighs
 
     def __init__(self, Py_ssize_t n_rows):
+        self.logarithms = {}
         self.entry_group = np.empty(n_rows + 1, np.int32)
         self.entry_cell = np.empty(n_rows + 1, np.int32)
         self.entry_count = np.empty(n_rows + 1, np.int32)
         self.make_room(256)
 
+    cdef double[::1] log_totals(self, double strength):
+        if strength not in self.logarithms:
+            self.logarithms[strength] = np.log(np.maximum(np.arange(self.entry_group.shape[0]) - 1.0 + strength, 1e-300))
+        return self.logarithms[strength]
+
     cdef make_room(self, Py_ssize_t n_groups):
         if n_groups > self.n_groups:
-            self.count = np.zeros(n_groups, np.int32)
+            self.count = np.zeros(4 * n_groups, np.int32)
             self.total = np.zeros(n_groups, np.int32)
             self.n_groups = n_groups
 
@@ -123,28 +130,53 @@ cdef class Belief:
                 self.settled += of_context
         self.score = everything / self.n_rows
 
-    cdef Py_ssize_t parted(self, Py_ssize_t context, const int32_t* group, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t parted(self, Py_ssize_t context, const int32_t* group, Py_ssize_t n_groups, Py_ssize_t n) noexcept nogil:
         """Count a column inside a context: entries from number `n` on, and `total`; returns the number of entries."""
-        cdef Py_ssize_t cell, i, begin, entry
+        cdef Py_ssize_t cell, i, entry, begin, end
         cdef int32_t g, seen
+        # By pointers of its own: the compiler has to read the object's anew after everything that is written.
+        cdef const int32_t* order = &self.order[0]
+        cdef const int32_t* first_row = &self.first_row[0]
         cdef int32_t* count = &self.work.count[0]
         cdef int32_t* total = &self.work.total[0]
         cdef int32_t* entry_group = &self.work.entry_group[0]
         cdef int32_t* entry_count = &self.work.entry_count[0]
         cdef int32_t* entry_cell = &self.work.entry_cell[0]
         for cell in range(self.first_cell[context], self.first_cell[context + 1]):
-            begin = n
-            for i in range(self.first_row[cell], self.first_row[cell + 1]):
-                g = group[self.order[i]]
-                seen = count[g]
-                entry_group[n] = g  # overwritten by the next one where it isn't new: quicker than asking
-                n += seen == 0
-                count[g] = seen + 1
-            for entry in range(begin, n):
-                g = entry_group[entry]
-                entry_count[entry], entry_cell[entry] = count[g], cell
-                total[g] += count[g]
-                count[g] = 0
+            begin, end = first_row[cell], first_row[cell + 1]
+            if end - begin == 1:
+                g = group[order[begin]]
+                entry_group[n], entry_count[n], entry_cell[n] = g, 1, cell
+                total[g] += 1
+                n += 1
+            elif end - begin > 3 * n_groups:  # looking through all groups is quicker than to list those that are new
+                # In turn in four tables: one addition waits for the last one of the same place to be written.
+                for i in range(begin, end - 3, 4):
+                    count[group[order[i]]] += 1
+                    count[n_groups + group[order[i + 1]]] += 1
+                    count[2 * n_groups + group[order[i + 2]]] += 1
+                    count[3 * n_groups + group[order[i + 3]]] += 1
+                for i in range(end - (end - begin) % 4, end):
+                    count[group[order[i]]] += 1
+                for g in range(n_groups):
+                    seen = count[g] + count[n_groups + g] + count[2 * n_groups + g] + count[3 * n_groups + g]
+                    entry_group[n], entry_count[n], entry_cell[n] = g, seen, cell
+                    total[g] += seen
+                    n += seen > 0
+                    count[g] = count[n_groups + g] = count[2 * n_groups + g] = count[3 * n_groups + g] = 0
+            else:
+                entry = n
+                for i in range(begin, end):
+                    g = group[order[i]]
+                    seen = count[g]
+                    entry_group[n] = g  # overwritten by the next one where it isn't new: quicker than asking
+                    n += seen == 0
+                    count[g] = seen + 1
+                for entry in range(entry, n):
+                    g = entry_group[entry]
+                    entry_count[entry], entry_cell[entry] = count[g], cell
+                    total[g] += count[g]
+                    count[g] = 0
         return n
 
     def screened(self, const int32_t[::1] group, Py_ssize_t n_groups, double strength):
@@ -154,11 +186,12 @@ cdef class Belief:
         cdef int32_t g, count, total
         cdef double result = self.settled
         cdef Py_ssize_t singles = 0
+        cdef double[::1] log_totals = work.log_totals(strength)
         with nogil:
             for context in range(self.n_contexts):
                 if self.rows_of(context) < self.min_rows:
                     continue
-                n = self.parted(context, &group[0], 0)
+                n = self.parted(context, &group[0], n_groups, 0)
                 for entry in range(n):
                     count, cell = work.entry_count[entry], work.entry_cell[entry]
                     if count == 1 or work.total[work.entry_group[entry]] < self.min_rows:
@@ -170,7 +203,7 @@ cdef class Belief:
                     g = work.entry_group[entry]
                     total = work.total[g]
                     if total >= self.min_rows:
-                        result -= total * log(total - 1.0 + strength)
+                        result -= total * log_totals[total]
                     work.total[g] = 0
         return (result + singles * log(strength)) / self.n_rows
 
@@ -217,7 +250,7 @@ cdef class Sight:
                 if before.rows_of(context) < before.min_rows:
                     self.n_entries += before.first_cell[context + 1] - before.first_cell[context]
                     continue
-                n = before.parted(context, &group[0], 0)
+                n = before.parted(context, &group[0], n_groups, 0)
                 self.n_entries += n
                 for entry in range(n):
                     count, cell = work.entry_count[entry], work.entry_cell[entry]
@@ -246,19 +279,21 @@ cdef class Sight:
     def score(self, double strength, bint lifted=False):
         cdef double result = 0.0
         cdef Py_ssize_t i
+        cdef int32_t count, total
+        cdef double[::1] log_totals = self.before.work.log_totals(strength)
         if lifted:
             self.lift()
             for i in range(self.lifted_own.shape[0]):
-                if self.lifted_total[i]:
-                    result += self.lifted_count[i] * log((self.lifted_count[i] - 1.0 + strength * self.lifted_own[i]) /
-                                                         (self.lifted_total[i] - 1.0 + strength))
+                count, total = self.lifted_count[i], self.lifted_total[i]
+                if total:
+                    result += count * (log(count - 1.0 + strength * self.lifted_own[i]) - log_totals[total])
                 else:
-                    result += self.lifted_count[i] * log(self.lifted_own[i])
+                    result += count * log(self.lifted_own[i])
             return result / self.before.n_rows
         for i in range(self.n_cells):
             result += self.count[i] * log(self.count[i] - 1.0 + strength * self.own[i])
         for i in range(self.n_totals):
-            result -= self.total[i] * log(self.total[i] - 1.0 + strength)
+            result -= self.total[i] * log_totals[self.total[i]]
         return (result + self.settled + self.singles * log(strength)) / self.before.n_rows
 
     cdef lift(self):
@@ -284,7 +319,7 @@ cdef class Sight:
         with nogil:
             for context in range(before.n_contexts):
                 begin, of_group = n, before.group[context] * self.n_groups
-                n = before.parted(context, &self.group[0], n)
+                n = before.parted(context, &self.group[0], self.n_groups, n)
                 for entry in range(begin, n):
                     g, cell, count = work.entry_group[entry], work.entry_cell[entry], work.entry_count[entry]
                     counts[of_group + g, before.digit[cell]] += count
@@ -364,7 +399,7 @@ cdef class Sight:
                             after.order[row] = before.order[i]
                             row += 1
                     continue
-                n = before.parted(context, &self.group[0], 0)
+                n = before.parted(context, &self.group[0], self.n_groups, 0)
                 for entry in range(n):
                     cells_of[work.entry_group[entry]] += 1
                 for entry in range(n):
