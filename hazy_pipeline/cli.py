@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from hazy_pipeline import __version__, settings
+from hazy_pipeline import __version__, compiled, settings
 from hazy_pipeline.config import load_config
 from hazy_pipeline.errors import ConfigurationError, HazyError, ModelError
 from hazy_pipeline.local.commands import register as register_local_commands
@@ -34,7 +34,8 @@ console = Console()
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"hazy {__version__}")
+        slower = "" if compiled.is_in_use() else ", without its compiled loops"
+        typer.echo(f"hazy {__version__}{slower}")
         raise typer.Exit
 
 

@@ -51,4 +51,8 @@ rm -f "$stamp"
 # One pip command, so that nothing else can pull in another torch first.
 .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --requirement requirements.lock "$torch"
 .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --editable .
+if ! .venv/bin/python -c 'import sys; from hazy_pipeline import compiled; sys.exit(not compiled.is_in_use())'; then
+    echo "note: there is no C compiler (on Debian: apt-get install gcc libc6-dev), so Bayesian networks will be fitted" \
+         "several times as slowly; everything works. Install one and run: rm $stamp; make env" >&2
+fi
 made_from .venv/bin/python >"$stamp"
