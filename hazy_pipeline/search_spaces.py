@@ -177,6 +177,11 @@ def _one_of(*names: str) -> Limit:
     return Limit(kind=str, first=names[0], one_of=names)
 
 
+WORTH_A_TRY: dict[str, Value] = {
+    "proposals": 3
+}  # costs a generator its speed, so not the first value; gains all families
+
+
 class SearchSpace(BaseModel):
     """The parameters of one candidate and what may be tried for each; subclasses declare both."""
 
@@ -195,6 +200,12 @@ class SearchSpace(BaseModel):
     def first(self) -> Hyperparameters:
         """The configuration that is tried first: the defaults, moved inside the bounds."""
         return {name: getattr(self, name).first(limit.first) for name, limit in self.limits.items()}
+
+    def openers(self) -> tuple[Hyperparameters, ...]:
+        """What is tried before anything is known: the first configuration, then the same with what pays most often."""
+        first = self.first()
+        second = {name: getattr(self, name).first(WORTH_A_TRY.get(name, value)) for name, value in first.items()}
+        return (first,) if second == first else (first, second)
 
     def contains(self, hyperparameters: Hyperparameters) -> bool:
         return set(hyperparameters) == set(self.limits) and all(

@@ -41,9 +41,10 @@ class Search:
     beat: float = 10.0  # seconds between two signs of life of a worker
 
     def queue(self, candidate: str) -> tuple[Hyperparameters, ...]:
-        """The configurations that a candidate tries before the sampler suggests any: what did best before, the defaults."""
-        space = self.spaces[candidate]
-        wanted = [*self.first.get(candidate, ()), space.first()]
+        """The configurations that a candidate tries before the sampler suggests any: what did best before and the defaults,
+        or where nothing is known the space's openers."""
+        space, before = self.spaces[candidate], self.first.get(candidate, ())
+        wanted = [*before, space.first()] if before else space.openers()
         return tuple(hyperparameters for hyperparameters in wanted if space.contains(hyperparameters))
 
     @property

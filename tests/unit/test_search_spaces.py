@@ -99,6 +99,9 @@ def test_every_parameter_has_a_limit_and_defaults_within_it(candidate: str) -> N
 def test_what_is_suggested_and_what_is_first_lie_in_the_space(candidate: str, use_case: UseCase) -> None:
     space = search_space(candidate, use_case)
     assert space.contains(space.first())
+    first, *second = space.openers()
+    assert first == space.first()
+    assert second == ([] if space.proposals.choices == (1,) else [{**first, "proposals": 3}])
     for where in (0.0, 0.5, 1.0):
         trial = ScriptedTrial(where)
         suggested = space.suggest(trial)
@@ -176,3 +179,9 @@ def test_whole_numbers_are_numbers() -> None:
 def test_an_unknown_candidate_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         search_space("quantum", UseCase.ML)
+
+
+def test_what_opens_a_search_keeps_to_the_bounds() -> None:
+    bounded = SPACES["gaussian_copula"](proposals=Parameter(low=1, high=2))
+    assert [one["proposals"] for one in bounded.openers()] == [1, 2]
+    assert len(SPACES["gaussian_copula"](proposals=Parameter(choices=(1,))).openers()) == 1

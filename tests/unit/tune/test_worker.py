@@ -58,6 +58,14 @@ def test_makes_the_number_of_trials_asked_for_and_begins_with_the_defaults(searc
     assert best.score >= sum(r.score for r in found) / len(found)
 
 
+def test_where_nothing_is_known_the_openers_come_first(search: Search, data: Data) -> None:
+    wide = replace(search, trials=3, spaces={COPULA: search_space(COPULA, UseCase.ML)})
+    work(wide, data, 0)
+    found = [record.hyperparameters for record in records(wide, COPULA)]
+    assert tuple(found[:2]) == wide.spaces[COPULA].openers()
+    assert [one["proposals"] for one in found[:2]] == [1, 3]
+
+
 def test_same_seed_same_trials_and_a_repetition_adds_none(search: Search, data: Data, tmp_path: Path) -> None:
     again = replace(search, storage=tmp_path / "again.journal")
     for one in (search, again, again):
