@@ -8,8 +8,9 @@ than `min_rows` rows gets no counts of its own however much longer it grows, so 
 
 import numpy as np
 
-from libc.math cimport log
+from libc.math cimport INFINITY, log
 from libc.stdint cimport int32_t
+from libc.stdlib cimport free, malloc
 
 
 cdef class Workspace:
@@ -179,33 +180,68 @@ cdef class Belief:
                     count[g] = 0
         return n
 
-    def screened(self, const int32_t[::1] group, Py_ssize_t n_groups, double strength):
-        cdef Workspace work = self.work
-        work.make_room(n_groups)
-        cdef Py_ssize_t context, entry, n
-        cdef int32_t g, count, total
+    def screened(self, list columns, double strength):
+        cdef Py_ssize_t n_columns = len(columns), n_readings = sum(map(len, columns)), column, level, n = 0
+        cdef double[::1] log_totals = self.work.log_totals(strength)
+        # Everything by pointers beforehand, so that other threads may run meanwhile.
+        cdef Py_ssize_t[::1] first = np.zeros(n_columns + 1, np.intp)
+        cdef Py_ssize_t[::1] looked_at = np.zeros(n_columns + 1, np.intp)
+        cdef Py_ssize_t[::1] sizes = np.empty(n_readings + 1, np.intp)
+        cdef double[::1] scores = np.empty(n_readings + 1)
+        cdef const int32_t[::1] of_rows
+        cdef double before, log_strength = log(strength)
+        cdef const int32_t** groups = <const int32_t**> malloc((n_readings + 1) * sizeof(int32_t*))
+        if groups is NULL:
+            raise MemoryError
+        try:
+            for column in range(n_columns):
+                for of_rows, size in columns[column]:
+                    groups[n], sizes[n] = &of_rows[0], size
+                    self.work.make_room(size)
+                    n += 1
+                first[column + 1] = n
+            with nogil:
+                for column in range(n_columns):
+                    before = -INFINITY
+                    for level in range(first[column], first[column + 1]):
+                        scores[level] = self.screened_score(groups[level], sizes[level], strength, log_strength, log_totals)
+                        looked_at[column] += 1
+                        if scores[level] < before:
+                            break
+                        before = scores[level]
+        finally:
+            free(groups)
+        return [[scores[first[column] + level] for level in range(looked_at[column])] for column in range(n_columns)]
+
+    cdef double screened_score(self, const int32_t* group, Py_ssize_t n_groups, double strength, double log_strength,
+                               const double[::1] log_totals) noexcept nogil:
+        cdef Py_ssize_t context, entry, n, singles = 0
+        cdef int32_t g, cell, count, total
         cdef double result = self.settled
-        cdef Py_ssize_t singles = 0
-        cdef double[::1] log_totals = work.log_totals(strength)
-        with nogil:
-            for context in range(self.n_contexts):
-                if self.rows_of(context) < self.min_rows:
-                    continue
-                n = self.parted(context, &group[0], n_groups, 0)
-                for entry in range(n):
-                    count, cell = work.entry_count[entry], work.entry_cell[entry]
-                    if count == 1 or work.total[work.entry_group[entry]] < self.min_rows:
-                        result += count * self.log_own[cell]
-                        singles += work.total[work.entry_group[entry]] >= self.min_rows
-                    else:
-                        result += count * log(count - 1.0 + strength * self.own[cell])
-                for entry in range(n):
-                    g = work.entry_group[entry]
-                    total = work.total[g]
-                    if total >= self.min_rows:
-                        result -= total * log_totals[total]
-                    work.total[g] = 0
-        return (result + singles * log(strength)) / self.n_rows
+        cdef const double* own = &self.own[0]
+        cdef const double* log_own = &self.log_own[0]
+        cdef int32_t* totals = &self.work.total[0]
+        cdef const int32_t* entry_group = &self.work.entry_group[0]
+        cdef const int32_t* entry_count = &self.work.entry_count[0]
+        cdef const int32_t* entry_cell = &self.work.entry_cell[0]
+        for context in range(self.n_contexts):
+            if self.rows_of(context) < self.min_rows:
+                continue
+            n = self.parted(context, group, n_groups, 0)
+            for entry in range(n):
+                count, cell, total = entry_count[entry], entry_cell[entry], totals[entry_group[entry]]
+                if count == 1 or total < self.min_rows:
+                    result += count * log_own[cell]
+                    singles += total >= self.min_rows
+                else:
+                    result += count * log(count - 1.0 + strength * own[cell])
+            for entry in range(n):
+                g = entry_group[entry]
+                total = totals[g]
+                totals[g] = 0
+                if total >= self.min_rows:
+                    result -= total * log_totals[total]
+        return (result + singles * log_strength) / self.n_rows
 
     cdef inline Py_ssize_t rows_of(self, Py_ssize_t context) noexcept nogil:
         return self.first_row[self.first_cell[context + 1]] - self.first_row[self.first_cell[context]]
@@ -283,17 +319,19 @@ cdef class Sight:
         cdef double[::1] log_totals = self.before.work.log_totals(strength)
         if lifted:
             self.lift()
-            for i in range(self.lifted_own.shape[0]):
-                count, total = self.lifted_count[i], self.lifted_total[i]
-                if total:
-                    result += count * (log(count - 1.0 + strength * self.lifted_own[i]) - log_totals[total])
-                else:
-                    result += count * log(self.lifted_own[i])
+            with nogil:
+                for i in range(self.lifted_own.shape[0]):
+                    count, total = self.lifted_count[i], self.lifted_total[i]
+                    if total:
+                        result += count * (log(count - 1.0 + strength * self.lifted_own[i]) - log_totals[total])
+                    else:
+                        result += count * log(self.lifted_own[i])
             return result / self.before.n_rows
-        for i in range(self.n_cells):
-            result += self.count[i] * log(self.count[i] - 1.0 + strength * self.own[i])
-        for i in range(self.n_totals):
-            result -= self.total[i] * log_totals[self.total[i]]
+        with nogil:
+            for i in range(self.n_cells):
+                result += self.count[i] * log(self.count[i] - 1.0 + strength * self.own[i])
+            for i in range(self.n_totals):
+                result -= self.total[i] * log_totals[self.total[i]]
         return (result + self.settled + self.singles * log(strength)) / self.before.n_rows
 
     cdef lift(self):

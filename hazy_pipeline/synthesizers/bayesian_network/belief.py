@@ -60,9 +60,20 @@ class Belief:
         return cls(_renumbered(joint), count, digits, groups, _renumbered(groups), n_digits, n_groups, own, everything,
                    min_rows)  # fmt: skip
 
-    def screened(self, group: Integers, n_groups: int, strength: float) -> float:
-        """The score with contexts lengthened by that column."""
-        return self.seen_in(group, n_groups).score(strength)
+    def screened(self, columns: list[list[tuple[Integers, int]]], strength: float) -> list[list[float]]:
+        """The scores with contexts lengthened by each of these columns, read ever more finely as long as that promises more.
+
+        `columns`: of each its readings, coarse to fine: groups by row, and their number.
+        """
+        found: list[list[float]] = []
+        for readings in columns:
+            scores: list[float] = []
+            for group, n_groups in readings:
+                scores.append(self.seen_in(group, n_groups).score(strength))
+                if len(scores) > 1 and scores[-1] < scores[-2]:
+                    break
+            found.append(scores)
+        return found
 
     def seen_in(self, group: Integers, n_groups: int) -> "Sight":
         """The contexts lengthened by one more column, read as `group` by row, of `n_groups` groups."""

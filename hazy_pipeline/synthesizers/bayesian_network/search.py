@@ -1,7 +1,9 @@
 """Which contexts foretell which nodes: for every node, a chain of growing contexts."""
 
 from collections.abc import Iterable, Sequence
-from math import inf, prod
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+from threading import local
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,7 +23,7 @@ CELLS_PER_ROW = 16  # ... and no more than so many times the rows
 CANDIDATES = 16  # columns with most information about a node's column that are looked at
 FINALISTS = 4  # contexts that are looked at closely in each step
 LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
-WORTH_A_FORK = 1_000_000  # rows times candidates: some 20 ms of looking, several times what a child costs
+WORTH_SHARING = 1_000_000  # rows times candidates: some 20 ms of looking in NumPy, several times what a child costs
 MIN_GAIN = 4.0  # nats over all rows that a longer context must win
 
 
@@ -43,7 +45,7 @@ class Search:
     def __init__(self, rows: Rows, *, max_parents: int, min_rows: int) -> None:
         self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
-        self._work = compiled.search.Workspace(rows.n_rows) if compiled.search is not None else None
+        self._of_thread = local()
         self._narrow: dict[tuple[int, int], Codes] = {}
 
     def in_orders(self, orders: Sequence[Sequence[int]], information: Floats) -> list[tuple[list[Family], float]]:
@@ -60,8 +62,20 @@ class Search:
         """Every node's family and its score; no node depends on another's, so all cores share them."""
         wanted = sorted(set(nodes), key=lambda node: (-len(node.candidates), node))
         looks = self.rows.n_rows * sum(1 + len(node.candidates) for node in wanted)
-        found = shared(lambda node: self.family(*node), wanted, n_cores() if looks > WORTH_A_FORK else 1)
+        workers = n_cores() if looks > WORTH_SHARING else 1
+        if compiled.search is None:
+            found = shared(lambda node: self.family(*node), wanted, workers)
+        else:  # whose loops let other threads run, which take over nothing and leave no pages to copy
+            with ThreadPoolExecutor(workers) as threads:
+                found = list(threads.map(lambda node: self.family(*node), wanted))
         return dict(zip(wanted, found, strict=True))
+
+    @property
+    def _work(self) -> "compiled.search.Workspace | None":
+        """This thread's; None where the search is not compiled."""
+        if compiled.search is not None and not hasattr(self._of_thread, "work"):
+            self._of_thread.work = compiled.search.Workspace(self.rows.n_rows)
+        return getattr(self._of_thread, "work", None)
 
     def nodes(self, column: int, candidates: Iterable[int]) -> list[Node]:
         """A column's nodes, coarsest first, with these candidates."""
@@ -97,14 +111,15 @@ class Search:
         hierarchy = self.rows.hierarchies[column]
         group, n_groups = self.rows.context([(column, level - 1)] if level else [])
         digit, n_digits = self.rows.digit(column, level), hierarchy.n_digits[level]
-        if self._work is None:
+        work = self._work
+        if work is None:
             return Belief.start(group, n_groups, digit, n_digits, self.min_rows)
-        return compiled.search.Belief.start(self._work, group.astype(np.int32), n_groups, digit.astype(np.int32), n_digits,
+        return compiled.search.Belief.start(work, group.astype(np.int32), n_groups, digit.astype(np.int32), n_digits,
                                             self.min_rows, LIFT_STRENGTH, n_digits <= MAX_LIFTED_DIGITS)  # fmt: skip
 
     def _groups(self, column: int, level: int) -> Any:
         """The rows' groups, as wide as beliefs read them."""
-        if self._work is None:
+        if compiled.search is None:
             return self.rows.group(column, level)
         if (column, level) not in self._narrow:
             self._narrow[column, level] = self.rows.group(column, level).astype(np.int32)
@@ -114,23 +129,23 @@ class Search:
                   candidates: Sequence[int]) -> list[tuple[float, int, int]]:  # fmt: skip
         """Longer contexts whose tables are not too large, best first: (score, column, level).
 
-        `n_cells`: of the table without parents. A column is read ever more finely as long as that promises more.
+        `n_cells`: of the table without parents.
         """
-        screened = []
         sizes = {column: self.rows.hierarchies[column].sizes for column in candidates}
+        places, readings = [], []
         for column in candidates:
             if column not in read and len(read) >= self.max_parents:
                 continue
             others = n_cells * prod(sizes[c][level] for c, level in read.items() if c != column)
-            before = -inf
-            for level in range(read.get(column, -1) + 1, len(sizes[column])):
-                if others * sizes[column][level] > self.max_cells:
-                    break
-                score = belief.screened(self._groups(column, level), sizes[column][level], SCREENING_STRENGTH)
-                screened.append((score, column, level))
-                if score < before:
-                    break
-                before = score
+            first = read.get(column, -1) + 1
+            levels = [
+                level for level in range(first, len(sizes[column])) if others * sizes[column][level] <= self.max_cells
+            ]
+            places.append((column, first))
+            readings.append([(self._groups(column, level), sizes[column][level]) for level in levels])
+        scores = belief.screened(readings, SCREENING_STRENGTH)
+        screened = [(score, column, first + i) for (column, first), found in zip(places, scores, strict=True)
+                    for i, score in enumerate(found)]  # fmt: skip
         return sorted(screened, key=lambda entry: -entry[0])
 
     def _finalists(self, belief: AnyBelief, screened: list[tuple[float, int, int]], *, lifting: bool,

@@ -43,9 +43,13 @@ def test_growing_contexts(given_columns, min_rows, lifts, strengths):
     for (column, size), lifted, strength in zip(others, lifts, strengths, strict=True):
         narrow = column.astype(np.int32)
         assert belief.score == pytest.approx(twin.score, rel=1e-9, abs=1e-12)
-        assert belief.screened(narrow, size, strength) == pytest.approx(
-            twin.screened(column, size, strength), rel=1e-9, abs=1e-12
+        coarse = column // 2, (size + 1) // 2
+        by_twin = twin.screened([[coarse, (column, size)], [], [(column, size)]], strength)
+        found = belief.screened(
+            [[(coarse[0].astype(np.int32), coarse[1]), (narrow, size)], [], [(narrow, size)]], strength
         )
+        for scores, expected in zip(found, by_twin, strict=True):
+            assert scores == pytest.approx(expected, rel=1e-9, abs=1e-12)
         expected, sight = twin.seen_in(column, size), belief.seen_in(narrow, size)
         assert sight.can_be_lifted == expected.can_be_lifted == (n_digits <= MAX_LIFTED_DIGITS)
         for s in (0.5, 8.0, 512.0):
