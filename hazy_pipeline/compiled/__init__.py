@@ -7,6 +7,8 @@ the twin. The two add up in different orders, so what is learned with the one ma
 
 import os
 
+MODULES = ("search", "tables", "trees")
+
 try:
     if os.environ.get("HAZY_COMPILED") == "0":
         raise ImportError

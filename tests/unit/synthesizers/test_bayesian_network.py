@@ -12,6 +12,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
+from hazy_pipeline import compiled
 from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.schema import Kind
 from hazy_pipeline.synthesizers.base import load_synthesizer
@@ -282,10 +283,14 @@ def test_adult_comes_back_in_pairs(shared: Path, tables_of):
     assert np.mean(distances) < 0.03
 
 
+@pytest.mark.parametrize("loops", ["compiled", "numpy"])
 @pytest.mark.parametrize("structure", ["greedy", "chow_liu"])
-def test_the_model_is_the_same_whoever_shares_the_work(tables_of, monkeypatch, structure):
+def test_the_model_is_the_same_whoever_shares_the_work(tables_of, monkeypatch, structure, loops):
     """Cores share the search, and a target is learned beside it; neither may show in what is learned."""
-    monkeypatch.setattr(search, "WORTH_A_FORK", 0)
+    if loops == "numpy":
+        for name in compiled.MODULES:
+            monkeypatch.setattr(compiled, name, None)
+    monkeypatch.setattr(search, "WORTH_SHARING", 0)
     monkeypatch.setattr(network, "CELLS_FOR_THREADS", 0)
     tables, models, before = tables_of(chain(3_000)), [], psutil.Process().children()
     for cores in (1, 3):
