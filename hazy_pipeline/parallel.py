@@ -22,6 +22,14 @@ def n_cores() -> int:
     return min(cores, int(allowed)) if allowed.isdigit() and int(allowed) > 0 else cores
 
 
+def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> list[Result]:
+    """`list(map(function, items))` by threads, for work that multiplies no matrices."""
+    if workers <= 1:
+        return list(map(function, items))
+    with ThreadPoolExecutor(workers) as threads:
+        return list(threads.map(function, items))
+
+
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """`map(function, items)` by threads, in order, with at most `workers + 1` results or items waiting in memory.
 

@@ -19,7 +19,7 @@ from hazy_pipeline.encode.numeric import ContinuousEncoder, ContinuousFitter
 from hazy_pipeline.encode.stream import RowSample
 from hazy_pipeline.encode.text import TextEncoder, TextFitter
 from hazy_pipeline.errors import DataError
-from hazy_pipeline.parallel import n_cores
+from hazy_pipeline.parallel import n_cores, side_by_side
 from hazy_pipeline.schema import Column, Kind, TableSchema
 from hazy_pipeline.tables import arrow_schema, arrow_type
 
@@ -82,7 +82,7 @@ class TableEncoder:
         if not n_rows:
             raise DataError(f"table {table.name!r} has no rows; nothing can be learned from it")
         _thin_out(fitters, sample.overflow(final=True))
-        return cls(table, tuple(fitter.finish() for fitter in fitters))
+        return cls(table, tuple(side_by_side(lambda fitter: fitter.finish(), fitters, n_cores())))
 
     def transform(self, batch: pa.RecordBatch | pa.Table) -> dict[str, NDArray[Any]]:
         """Modelled columns by name: continuous -> float64, NaN for null; discrete -> int32 codes; shape (n,) each."""

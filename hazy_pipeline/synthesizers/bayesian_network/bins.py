@@ -16,6 +16,7 @@ from hazy_pipeline.encode.arrays import Codes, Floats, Integers, Mask
 from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.table import TableEncoder
+from hazy_pipeline.parallel import n_cores, side_by_side
 
 COARSE_GROUPS = (8, 24)  # sizes of the levels above `n_bins`
 MAX_SEGMENTS = 1024  # decoded pieces of a numeric column
@@ -189,7 +190,8 @@ def fit_numeric(values: Floats, *, spikes: Floats, low: float, high: float, has_
     `values`: float64 with NaN; `spikes`: values that are kept apart at every level; `low`, `high`: protected range.
     """
     values = np.sort(np.clip(values[~np.isnan(values)], low, high))
-    unique, counts = np.unique(values, return_counts=True)
+    first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.empty(0, dtype=np.int64)
+    unique, counts = values[first], np.diff(np.r_[first, len(values)])
     frequent = _frequent(unique, counts, spikes, min_rows)
     rest = values[np.repeat(~frequent, counts)]
     step = max(2 * min_rows, -(-len(rest) // (MAX_SEGMENTS // 2)))  # an end may move by half of `min_rows`
@@ -302,16 +304,16 @@ Bins = NumericBins | DiscreteBins
 def fit_bins(encoder: TableEncoder, encoded: Mapping[str, NDArray[Any]], *, min_rows: int, n_bins: int,
              max_categories: int) -> dict[str, Bins]:  # fmt: skip
     """Of every encoded column, in order: numeric ones from these rows, discrete ones from the encoder's counts of all rows."""
-    bins: dict[str, Bins] = {}
-    for name, values in encoded.items():
+
+    def of(name: str) -> Bins:
         column = encoder.column(name)
         if isinstance(column, ContinuousEncoder):
-            bins[name] = fit_numeric(values, spikes=column.spikes, low=column.low, high=column.high,
-                                     has_null=column.null_share > 0, min_rows=min_rows, n_bins=n_bins)  # fmt: skip
-        else:
-            assert isinstance(column, DiscreteEncoder)
-            bins[name] = fit_discrete(column.counts, null_code=column.null_code, max_categories=max_categories)
-    return bins
+            return fit_numeric(encoded[name], spikes=column.spikes, low=column.low, high=column.high,
+                               has_null=column.null_share > 0, min_rows=min_rows, n_bins=n_bins)  # fmt: skip
+        assert isinstance(column, DiscreteEncoder)
+        return fit_discrete(column.counts, null_code=column.null_code, max_categories=max_categories)
+
+    return dict(zip(encoded, side_by_side(of, encoded, n_cores()), strict=True))
 
 
 def nominal(bins: Mapping[str, Bins]) -> frozenset[int]:

@@ -1,7 +1,6 @@
 """Which contexts foretell which nodes: for every node, a chain of growing contexts."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from threading import local
 from typing import Any, NamedTuple, TypeAlias
@@ -11,7 +10,7 @@ import numpy as np
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Codes, Floats
 from hazy_pipeline.forks import shared
-from hazy_pipeline.parallel import n_cores
+from hazy_pipeline.parallel import n_cores, side_by_side
 from hazy_pipeline.synthesizers.bayesian_network.belief import MAX_LIFTED_DIGITS, Belief, Sight
 from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGTH
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
@@ -66,8 +65,7 @@ class Search:
         if compiled.search is None:
             found = shared(lambda node: self.family(*node), wanted, workers)
         else:  # whose loops let other threads run, which take over nothing and leave no pages to copy
-            with ThreadPoolExecutor(workers) as threads:
-                found = list(threads.map(lambda node: self.family(*node), wanted))
+            found = side_by_side(lambda node: self.family(*node), wanted, workers)
         return dict(zip(wanted, found, strict=True))
 
     @property
