@@ -5,8 +5,8 @@ Loops go over blocks of rows that stay in a core's nearest cache. None sums in a
 written out below, so that all processors find the same.
 """
 
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 
 ctypedef fused Group:
     unsigned short
@@ -361,3 +361,125 @@ cdef void _draw(double *scores, const double *chance, long long *drawn, Py_ssize
             if 0.0 <= left < own[one] / total:
                 drawn[row] = one + 1
             left -= own[one] / total
+
+
+# Boosted oblivious trees (trees.py): eight questions to a tree, hence 256 leaves
+
+cdef enum:
+    DEPTH = 8
+    LEAVES = 256
+    TREES = 4  # at a time, so that a row's score is read and written once for all of them
+
+ctypedef unsigned char Byte
+
+
+cdef void _answer(const Byte *codes, const Byte *questions, Byte *leaf) noexcept nogil:
+    """The leaf of every row of a block, shape (columns, BLOCK): eight comparisons, one bit each, of many rows at once."""
+    cdef const Byte *a = codes + questions[0] * BLOCK
+    cdef const Byte *b = codes + questions[2] * BLOCK
+    cdef const Byte *c = codes + questions[4] * BLOCK
+    cdef const Byte *d = codes + questions[6] * BLOCK
+    cdef const Byte *e = codes + questions[8] * BLOCK
+    cdef const Byte *f = codes + questions[10] * BLOCK
+    cdef const Byte *g = codes + questions[12] * BLOCK
+    cdef const Byte *h = codes + questions[14] * BLOCK
+    cdef Byte at_a = questions[1], at_b = questions[3], at_c = questions[5], at_d = questions[7]
+    cdef Byte at_e = questions[9], at_f = questions[11], at_g = questions[13], at_h = questions[15]
+    cdef Py_ssize_t row
+    for row in range(BLOCK):
+        leaf[row] = <Byte> (
+            (128 if a[row] > at_a else 0) | (64 if b[row] > at_b else 0) | (32 if c[row] > at_c else 0)
+            | (16 if d[row] > at_d else 0) | (8 if e[row] > at_e else 0) | (4 if f[row] > at_f else 0)
+            | (2 if g[row] > at_g else 0) | (1 if h[row] > at_h else 0)
+        )
+
+
+cdef void _add_trees(const Byte *codes, const Byte *questions, const double *leaves, double *scores, Byte *found,
+                     Py_ssize_t n_trees, Py_ssize_t n_rows) noexcept nogil:
+    """What the trees say of the first rows of a block, added to their scores in the order of the trees."""
+    cdef Py_ssize_t tree, k, row
+    cdef Py_ssize_t whole = n_trees - n_trees % TREES
+    cdef const double *table
+    for tree in range(0, whole, 4):
+        for k in range(TREES):
+            _answer(codes, questions + (tree + k) * DEPTH * 2, found + k * BLOCK)
+        table = leaves + tree * LEAVES
+        for row in range(n_rows):
+            scores[row] = (((scores[row] + table[found[row]]) + table[LEAVES + found[BLOCK + row]])
+                           + table[2 * LEAVES + found[2 * BLOCK + row]]) + table[3 * LEAVES + found[3 * BLOCK + row]]
+    for tree in range(whole, n_trees):
+        _answer(codes, questions + tree * DEPTH * 2, found)
+        table = leaves + tree * LEAVES
+        for row in range(n_rows):
+            scores[row] += table[found[row]]
+
+
+cdef int _check_trees(const Byte[:, :, ::1] questions, const double[:, ::1] leaves, Py_ssize_t n_columns) except -1:
+    cdef Py_ssize_t tree, k
+    if questions.shape[1] != DEPTH or questions.shape[2] != 2 or leaves.shape[1] != LEAVES or leaves.shape[0] != questions.shape[0]:
+        raise ValueError(f"a tree has {DEPTH} questions and {LEAVES} leaves")
+    for tree in range(questions.shape[0]):
+        for k in range(DEPTH):
+            if questions[tree, k, 0] >= n_columns:
+                raise ValueError(f"a tree asks about column {questions[tree, k, 0]} of {n_columns}")
+    return 0
+
+
+def add_trees(const Byte[:, ::1] codes, const Byte[:, :, ::1] questions, const double[:, ::1] leaves, double[::1] scores):
+    cdef Py_ssize_t n_columns = codes.shape[0], n_rows = codes.shape[1], n_trees = questions.shape[0]
+    cdef Py_ssize_t block, begin, n, column
+    cdef Byte *own = NULL
+    cdef Byte found[TREES * BLOCK]
+    _check_trees(questions, leaves, n_columns)
+    if not n_trees or not n_rows:
+        return
+    try:
+        own = <Byte *> calloc(n_columns, BLOCK)
+        if not own:
+            raise MemoryError
+        with nogil:
+            for block in range((n_rows + BLOCK - 1) // BLOCK):
+                begin = block * BLOCK
+                n = min(<Py_ssize_t> BLOCK, n_rows - begin)
+                for column in range(n_columns):
+                    memcpy(own + column * BLOCK, &codes[column, begin], n)
+                _add_trees(own, &questions[0, 0, 0], &leaves[0, 0], &scores[begin], found, n_trees, n)
+    finally:
+        free(own)
+
+
+def predict(list states, list codes, const Byte[:, :, ::1] questions, const double[:, ::1] leaves, double[::1] scores):
+    cdef Py_ssize_t n_columns = len(states), n_rows = scores.shape[0], n_trees = questions.shape[0]
+    cdef Py_ssize_t block, begin, n, column, row
+    cdef const long long **of_column = NULL
+    cdef const long long *state
+    cdef const Byte **code_of_state = NULL
+    cdef const Byte *code
+    cdef const Byte[::1] view
+    cdef Byte *own = NULL
+    cdef Byte found[TREES * BLOCK]
+    _check_trees(questions, leaves, n_columns)
+    if not n_trees or not n_rows:
+        return
+    try:
+        of_column = _pointers(states, n_rows)
+        code_of_state = <const Byte **> malloc(n_columns * sizeof(void *))
+        own = <Byte *> calloc(n_columns, BLOCK)
+        if not code_of_state or not own:
+            raise MemoryError
+        for column in range(n_columns):
+            view = codes[column]
+            code_of_state[column] = &view[0]
+        with nogil:
+            for block in range((n_rows + BLOCK - 1) // BLOCK):
+                begin = block * BLOCK
+                n = min(<Py_ssize_t> BLOCK, n_rows - begin)
+                for column in range(n_columns):
+                    state, code = of_column[column] + begin, code_of_state[column]
+                    for row in range(n):
+                        own[column * BLOCK + row] = code[state[row]]
+                _add_trees(own, &questions[0, 0, 0], &leaves[0, 0], &scores[begin], found, n_trees, n)
+    finally:
+        free(of_column)
+        free(code_of_state)
+        free(own)

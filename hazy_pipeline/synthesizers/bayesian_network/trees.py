@@ -6,15 +6,18 @@ the number of its leaf, and a forest costs a few array operations per tree whate
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.forks import shared
 from hazy_pipeline.synthesizers.bayesian_network.losses import Loss, SquaredError
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
+from hazy_pipeline.synthesizers.bayesian_network.terms import contiguous
 
 Bytes = NDArray[np.uint8]
 
@@ -42,14 +45,27 @@ class Trees:
 
     def predict(self, rows: Rows) -> Floats:
         """Shape (rows,)."""
+        if compiled.trees is not None:
+            score = np.full(rows.n_rows, self.base)
+            states = [rows.states[column] for column in self.columns]
+            compiled.trees.predict(contiguous(states), list(self.codes), self._asked, self.leaves, score)
+            return score
         return self.scores(_coded(rows, self.columns, self.codes))
 
     def scores(self, codes: Bytes) -> Floats:
         """The same of rows as codes, shape (columns, rows)."""
         score = np.full(codes.shape[1], self.base)
+        if compiled.trees is not None:
+            compiled.trees.add_trees(np.ascontiguousarray(codes), self._asked, self.leaves, score)
+            return score
         for questions, leaves in zip(self.questions.tolist(), self.leaves, strict=True):
             score += leaves.take(_leaf(codes, questions))
         return score
+
+    @cached_property
+    def _asked(self) -> Bytes:
+        """The questions as the compiled loops read them; a code that none is above stays one."""
+        return np.clip(self.questions, 0, MAX_CODES - 1).astype(np.uint8)
 
     def first(self, n_trees: int) -> "Trees":
         return Trees(self.base, self.columns, self.codes, self.questions[:n_trees], self.leaves[:n_trees])
