@@ -483,3 +483,154 @@ def predict(list states, list codes, const Byte[:, :, ::1] questions, const doub
         free(of_column)
         free(code_of_state)
         free(own)
+
+
+cdef enum:
+    COLUMNS = 4  # that are looked at together: their sums need not wait for each other
+    CODES = 256
+
+
+def questions(const Byte[:, ::1] codes, const double[::1] gradient, const long long[::1] drawn,
+              const long long[:, ::1] looked_at, const long long[::1] widths, double penalty, long long[:, ::1] found):
+    cdef Py_ssize_t n_columns = codes.shape[0], n_drawn = drawn.shape[0], n_looked_at = looked_at.shape[1]
+    cdef Py_ssize_t depth, first, k, column, row, leaf, n_leaves = 1, at, best_at
+    cdef double best
+    cdef Byte *sample = NULL  # (columns, drawn rows)
+    cdef int *order = NULL  # the drawn rows leaf by leaf, as drawn within each
+    cdef int *order_after = NULL
+    cdef double *counted = NULL  # of the rows in that order: see below
+    cdef double *counted_after = NULL
+    cdef int ends[LEAVES + 1]
+    cdef int ends_after[LEAVES + 1]
+    cdef double sums[COLUMNS * CODES]
+    cdef double gains[COLUMNS * CODES]
+    cdef const Byte *of_column[COLUMNS]
+    cdef int width[COLUMNS]
+    if looked_at.shape[0] != DEPTH or found.shape[0] != DEPTH or found.shape[1] != 2:
+        raise ValueError(f"a tree has {DEPTH} questions")
+    for column in range(n_columns):
+        if not 0 < widths[column] <= CODES:
+            raise ValueError(f"column {column} has {widths[column]} codes")
+    try:
+        sample = <Byte *> malloc(max(n_columns * n_drawn, 1))
+        order = <int *> malloc(max(n_drawn, 1) * sizeof(int))
+        order_after = <int *> malloc(max(n_drawn, 1) * sizeof(int))
+        counted = <double *> malloc(max(n_drawn, 1) * sizeof(double))
+        counted_after = <double *> malloc(max(n_drawn, 1) * sizeof(double))
+        if not sample or not order or not order_after or not counted or not counted_after:
+            raise MemoryError
+        with nogil:
+            for column in range(n_columns):
+                for row in range(n_drawn):
+                    sample[column * n_drawn + row] = codes[column, drawn[row]]
+            for row in range(n_drawn):
+                order[row] = <int> row
+                # Rows and their sums in one count: the rows are whole multiples of 2 ** 20, as in the twin.
+                counted[row] = gradient[drawn[row]] + 1048576.0
+            ends[0], ends[1] = 0, <int> n_drawn
+            for depth in range(DEPTH):
+                best = -1.0
+                found[depth, 0] = found[depth, 1] = 0
+                for first in range(0, n_looked_at, 4):
+                    for k in range(COLUMNS):  # where fewer are left, the last one again
+                        column = looked_at[depth, min(first + k, n_looked_at - 1)]
+                        of_column[k], width[k] = sample + column * n_drawn, <int> widths[column]
+                    memset(gains, 0, sizeof(gains))
+                    for leaf in range(n_leaves):
+                        _add_gains(of_column, width, order + ends[leaf], counted + ends[leaf], ends[leaf + 1] - ends[leaf],
+                                   penalty, sums, gains)
+                    for k in range(min(<Py_ssize_t> COLUMNS, n_looked_at - first)):
+                        best_at = 0
+                        for at in range(1, width[k]):
+                            if gains[k * CODES + at] > gains[k * CODES + best_at]:
+                                best_at = at
+                        if gains[k * CODES + best_at] >= best:
+                            best = gains[k * CODES + best_at]
+                            found[depth, 0], found[depth, 1] = looked_at[depth, first + k], best_at
+                if depth + 1 < DEPTH:
+                    n_leaves = _parted(sample + found[depth, 0] * n_drawn, <Byte> found[depth, 1], order, counted, ends,
+                                       n_leaves, order_after, counted_after, ends_after)
+                    order, order_after = order_after, order
+                    counted, counted_after = counted_after, counted
+                    memcpy(ends, ends_after, sizeof(ends))
+    finally:
+        free(sample)
+        free(order)
+        free(order_after)
+        free(counted)
+        free(counted_after)
+
+
+cdef void _add_gains(const Byte **codes, const int *width, const int *order, const double *counted, Py_ssize_t n_rows,
+                     double penalty, double *sums, double *gains) noexcept nogil:
+    """What a leaf's split above each code of four columns explains, added to `gains`, shape (COLUMNS, CODES)."""
+    cdef const Byte *codes_a = codes[0]
+    cdef const Byte *codes_b = codes[1]
+    cdef const Byte *codes_c = codes[2]
+    cdef const Byte *codes_d = codes[3]
+    cdef double *sums_a = sums
+    cdef double *sums_b = sums + CODES
+    cdef double *sums_c = sums + 2 * CODES
+    cdef double *sums_d = sums + 3 * CODES
+    cdef Py_ssize_t widest = max(max(width[0], width[1]), max(width[2], width[3]))
+    cdef Py_ssize_t i, row, k, code
+    cdef double one, a = 0.0, b = 0.0, c = 0.0, d = 0.0, below, above, total, rest, n_rows_in, total_in
+    cdef double *own
+    cdef double *gain
+    for k in range(COLUMNS):
+        memset(sums + k * CODES, 0, widest * sizeof(double))
+    for i in range(n_rows):
+        row, one = order[i], counted[i]
+        sums_a[codes_a[row]] += one
+        sums_b[codes_b[row]] += one
+        sums_c[codes_c[row]] += one
+        sums_d[codes_d[row]] += one
+    for code in range(widest):
+        a += sums_a[code]
+        b += sums_b[code]
+        c += sums_c[code]
+        d += sums_d[code]
+        sums_a[code], sums_b[code], sums_c[code], sums_d[code] = a, b, c, d
+    for k in range(COLUMNS):
+        own, gain = sums + k * CODES, gains + k * CODES
+        one = own[width[k] - 1]
+        n_rows_in = rounded(one / 1048576.0)
+        total_in = one - n_rows_in * 1048576.0
+        for code in range(width[k]):
+            below = rounded(own[code] / 1048576.0)
+            total = own[code] - below * 1048576.0
+            above, rest = n_rows_in - below, total_in - total
+            below, above = below + penalty, above + penalty
+            # Both sides' squares over their rows, in one division
+            gain[code] += (total * total * above + rest * rest * below) / (below * above)
+
+
+cdef inline double rounded(double x) noexcept nogil:
+    """To a whole number, below 2 ** 51."""
+    return (x + 6755399441055744.0) - 6755399441055744.0
+
+
+cdef Py_ssize_t _parted(const Byte *codes, Byte at, const int *order, const double *counted, const int *ends,
+                        Py_ssize_t n_leaves, int *order_after, double *counted_after, int *ends_after) noexcept nogil:
+    """Every leaf's rows by their answer to one more question, as drawn within each; the number of leaves that have rows."""
+    cdef Py_ssize_t leaf, i, n_after = 0, low, high, n_below
+    cdef int above
+    ends_after[0] = 0
+    for leaf in range(n_leaves):
+        n_below = 0
+        for i in range(ends[leaf], ends[leaf + 1]):
+            n_below += codes[order[i]] <= at
+        low, high = ends[leaf], ends[leaf] + n_below
+        for i in range(ends[leaf], ends[leaf + 1]):
+            above = codes[order[i]] > at
+            order_after[high if above else low] = order[i]
+            counted_after[high if above else low] = counted[i]
+            high += above
+            low += 1 - above
+        if n_below:
+            n_after += 1
+            ends_after[n_after] = ends[leaf] + <int> n_below
+        if n_below < ends[leaf + 1] - ends[leaf]:
+            n_after += 1
+            ends_after[n_after] = ends[leaf + 1]
+    return n_after

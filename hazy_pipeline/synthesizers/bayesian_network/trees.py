@@ -138,7 +138,7 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
     """
     codes_of = [_codes(rows, column, loss.wanted, seen, column in nominal) for column in columns]
     codes = _coded(rows, columns, codes_of)
-    here, there = codes[:, seen], codes[:, judged]
+    here, there = codes.compress(seen, axis=1), codes.compress(judged, axis=1)
     own, others = loss.of(seen), loss.of(judged)
     start = start or Trees(
         own.base, tuple(columns), tuple(codes_of), np.zeros((0, DEPTH, 2), dtype=np.int64), np.zeros((0, 2**DEPTH))
@@ -150,7 +150,7 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
     for tree in range(n_trees):
         gradient = own.gradient(score)
         drawn = rng.integers(0, len(score), min(len(score), loss.ROWS_PER_TREE))
-        asked = _questions(here[:, drawn], gradient[drawn], widths, loss.PENALTY, rng)
+        asked = _questions(here, gradient, drawn, widths, loss.PENALTY, rng)
         leaf = _leaf(here, asked)
         leaves[tree] = RATE * own.steps(score, gradient, leaf, 2**DEPTH, min_rows)
         questions[tree] = asked
@@ -165,19 +165,29 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
     ), losses
 
 
-def _questions(codes: Bytes, left: Floats, widths: Sequence[int], penalty: float,
+def _questions(codes: Bytes, left: Floats, drawn: Integers, widths: Sequence[int], penalty: float,
                rng: np.random.Generator) -> list[list[int]]:  # fmt: skip
     """One question after the other, each the one of half the columns that explains most in all leaves together.
 
-    `codes`: shape (columns, rows); `left`: what is still to be explained, shape (rows,).
+    `codes`: shape (columns, rows); `left`: what is still to be explained, shape (rows,); `drawn`: the rows that say so.
     """
-    wide, counted = codes.astype(np.int64), left + ONE_ROW
-    leaf, n_leaves = np.zeros(len(left), dtype=np.int64), 1
     n_looked_at = min(-(-len(widths) // 2), LOOKED_AT)
+    looked_at = [np.sort(rng.permutation(len(widths))[:n_looked_at]) for _ in range(DEPTH)]
+    if compiled.trees is not None:
+        asked = np.zeros((DEPTH, 2), dtype=np.int64)
+        compiled.trees.questions(codes, left, drawn, np.array(looked_at), np.array(widths), penalty, asked)
+        return asked.tolist()
+    return _questions_of(codes[:, drawn].astype(np.int64), left[drawn] + ONE_ROW, looked_at, widths, penalty)
+
+
+def _questions_of(wide: Integers, counted: Floats, looked_at: Sequence[Integers], widths: Sequence[int],
+                  penalty: float) -> list[list[int]]:  # fmt: skip
+    """The same of the drawn rows and what each counts; `looked_at`: columns for each question."""
+    leaf, n_leaves = np.zeros(len(counted), dtype=np.int64), 1
     found: list[list[int]] = []
-    for _ in range(DEPTH):
+    for columns in looked_at:
         best = -1.0, 0, 0
-        for column in np.sort(rng.permutation(len(widths))[:n_looked_at]).tolist():
+        for column in columns.tolist():
             width = widths[column]
             cell = leaf * width
             cell += wide[column]
