@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Groups = NDArray[Any]  # uint16 or int32
+Bytes = NDArray[np.uint8]
 
 def add_axis(context: Groups, states: Integers, group_of_state: Integers, size: int) -> None:
     """One more axis of `size` groups in a context, shape (rows,), in place."""
@@ -50,3 +51,44 @@ def draw_classes(states: list[Integers], columns: Integers, starts: Integers, ef
     pair both axes, the number of groups of the second, and the first row in `pair_weights`. `base`: what all rows score;
     `chances`: a uniform number per row.
     """
+
+# Trees: eight questions, pairs of a column and a code, and hence 256 leaves. The rest is checked.
+
+def add_trees(codes: Bytes, questions: Bytes, leaves: Floats, scores: Floats) -> None:
+    """The leaves of each row's answers added to `scores`, tree by tree.
+
+    `codes`: shape (columns, rows); `questions`: (trees, 8, 2); `leaves`: (trees, 256). Raises ValueError for columns that are
+    not there.
+    """
+
+def predict(states: list[Integers], codes: list[Bytes], questions: Bytes, leaves: Floats, scores: Floats) -> None:
+    """The same of rows as states, per column; `codes`: of every state, per column."""
+
+def questions(codes: Bytes, gradient: Floats, drawn: Integers, looked_at: Integers, widths: Integers, penalty: float,
+              found: Integers) -> None:  # fmt: skip
+    """A tree's questions, into `found`, shape (8, 2): each the one that explains most of the gradient in all leaves so far.
+
+    `codes`: shape (columns, rows); `drawn`: the rows that are asked; `looked_at`: rising columns for each question, shape
+    (8, n); `widths`: codes of each column. Sums are those of the twin to the last digit, and so are its ties.
+    """
+
+def find_leaves(codes: Bytes, questions: Bytes, leaf: Bytes) -> None:
+    """One tree's leaf of every row, into `leaf`; `codes`: shape (columns, rows), `questions`: (8, 2)."""
+
+def add_leaves(leaf: Bytes, leaves: Floats, scores: Floats) -> None:
+    """One tree's values, shape (256,), added to the scores of the rows in its leaves."""
+
+def leaf_sums(leaf: Bytes, is_real: Floats, first: Floats, second: Floats, sums: Floats) -> None:
+    """Into `sums`, shape (256, 2, 3): per leaf of drawn and real rows, their number and the sums of both values."""
+
+def log_gradient(score: Floats, is_real: Floats, weight: Floats, gradient: Floats) -> None:
+    """Of the log loss, per row, into `gradient`."""
+
+def log_curvature(gradient: Floats, weight: Floats, curvature: Floats) -> None:
+    """Of the log loss, per row, where the gradient is known, into `curvature`."""
+
+def log_total(score: Floats, is_real: Floats, weight: Floats) -> float:
+    """The log loss of all rows."""
+
+def ratios(score: Floats, is_real: Floats, weight: Floats, highest: float, ratio: Floats) -> None:
+    """Of drawn rows e ** min(score, highest), as they weigh, and 0 of real ones, into `ratio`."""

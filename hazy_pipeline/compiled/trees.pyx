@@ -5,7 +5,8 @@ Loops go over blocks of rows that stay in a core's nearest cache. None sums in a
 written out below, so that all processors find the same.
 """
 
-from libc.stdlib cimport calloc, free, malloc
+from libc.math cimport fabs
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 ctypedef fused Group:
@@ -23,23 +24,41 @@ cdef union Double:
 
 
 
-cdef inline double exponential(double x) noexcept nogil:
-    """e ** x to a few units in the last place, x held within 700: without a branch, so that compilers take rows together.
+cdef inline double unbounded(double x) noexcept nogil:
+    """e ** x to a few units in the last place, for x within 700, and without a branch: compilers take several x together.
 
     Cody and Waite's (1980) reduction to x = n log 2 + r, and Taylor's series of r.
     """
     cdef Double shifted, found
-    cdef double n, r
-    x = x if x < 700.0 else 700.0
-    x = x if x > -700.0 else -700.0
-    shifted.value = x * 1.4426950408889634 + 6755399441055744.0
+    cdef double n, r, r2, r4, low, middle, high
+    shifted.value = x * 1.4426950408889634 + 6755399441055744.0  # 1.5 * 2 ** 52: the sum is rounded to a whole number
     n = shifted.value - 6755399441055744.0
     r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10
-    found.value = 1.0 + r * (1.0 + r * (1.0 / 2 + r * (1.0 / 6 + r * (1.0 / 24 + r * (1.0 / 120 + r * (1.0 / 720 + r * (
-        1.0 / 5040 + r * (1.0 / 40320 + r * (1.0 / 362880 + r * (1.0 / 3628800 + r * (1.0 / 39916800 + r * (
-            1.0 / 479001600 + r / 6227020800.0))))))))))))
+    # In pairs (Estrin 1960): each power must not wait for all lower ones
+    r2 = r * r
+    r4 = r2 * r2
+    low = (1.0 / 2 + r * (1.0 / 6)) + r2 * (1.0 / 24 + r * (1.0 / 120))
+    middle = (1.0 / 720 + r * (1.0 / 5040)) + r2 * (1.0 / 40320 + r * (1.0 / 362880))
+    high = (1.0 / 3628800 + r * (1.0 / 39916800)) + r2 * (1.0 / 479001600 + r * (1.0 / 6227020800.0))
+    found.value = 1.0 + (r + r2 * (low + r4 * (middle + r4 * high)))
     found.bits += shifted.bits << 52
     return found.value
+
+
+cdef inline double exponential(double x) noexcept nogil:
+    """e ** x, x held within 700."""
+    return unbounded(min(max(x, -700.0), 700.0))
+
+
+cdef void exponentials(double *x, Py_ssize_t n) noexcept nogil:
+    """The same in place. Loops of their own: one that compares twice, or touches other arrays as well, goes number by number."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        x[i] = x[i] if x[i] < 700.0 else 700.0
+    for i in range(n):
+        x[i] = x[i] if x[i] > -700.0 else -700.0
+    for i in range(n):
+        x[i] = unbounded(x[i])
 
 
 # The conditional of a target of few classes (target.py)
@@ -344,7 +363,10 @@ cdef void _draw(double *scores, const double *chance, long long *drawn, Py_ssize
     cdef double *own
     if n_weights == 1:
         for row in range(n_rows):
-            scores[row] = 1.0 / (1.0 + exponential(-scores[row]))
+            scores[row] = -scores[row]
+        exponentials(scores, n_rows)
+        for row in range(n_rows):
+            scores[row] = 1.0 / (1.0 + scores[row])
         for row in range(n_rows):
             drawn[row] = chance[row] < scores[row]
         return
@@ -373,20 +395,20 @@ cdef enum:
 ctypedef unsigned char Byte
 
 
-cdef void _answer(const Byte *codes, const Byte *questions, Byte *leaf) noexcept nogil:
-    """The leaf of every row of a block, shape (columns, BLOCK): eight comparisons, one bit each, of many rows at once."""
-    cdef const Byte *a = codes + questions[0] * BLOCK
-    cdef const Byte *b = codes + questions[2] * BLOCK
-    cdef const Byte *c = codes + questions[4] * BLOCK
-    cdef const Byte *d = codes + questions[6] * BLOCK
-    cdef const Byte *e = codes + questions[8] * BLOCK
-    cdef const Byte *f = codes + questions[10] * BLOCK
-    cdef const Byte *g = codes + questions[12] * BLOCK
-    cdef const Byte *h = codes + questions[14] * BLOCK
+cdef void _answer(const Byte *codes, Py_ssize_t stride, const Byte *questions, Byte *leaf, Py_ssize_t n_rows) noexcept nogil:
+    """The leaf of every row: eight comparisons, one bit each, of many rows at once. `stride`: from column to column."""
+    cdef const Byte *a = codes + questions[0] * stride
+    cdef const Byte *b = codes + questions[2] * stride
+    cdef const Byte *c = codes + questions[4] * stride
+    cdef const Byte *d = codes + questions[6] * stride
+    cdef const Byte *e = codes + questions[8] * stride
+    cdef const Byte *f = codes + questions[10] * stride
+    cdef const Byte *g = codes + questions[12] * stride
+    cdef const Byte *h = codes + questions[14] * stride
     cdef Byte at_a = questions[1], at_b = questions[3], at_c = questions[5], at_d = questions[7]
     cdef Byte at_e = questions[9], at_f = questions[11], at_g = questions[13], at_h = questions[15]
     cdef Py_ssize_t row
-    for row in range(BLOCK):
+    for row in range(n_rows):
         leaf[row] = <Byte> (
             (128 if a[row] > at_a else 0) | (64 if b[row] > at_b else 0) | (32 if c[row] > at_c else 0)
             | (16 if d[row] > at_d else 0) | (8 if e[row] > at_e else 0) | (4 if f[row] > at_f else 0)
@@ -394,21 +416,21 @@ cdef void _answer(const Byte *codes, const Byte *questions, Byte *leaf) noexcept
         )
 
 
-cdef void _add_trees(const Byte *codes, const Byte *questions, const double *leaves, double *scores, Byte *found,
+cdef void _add_trees(const Byte *codes, Py_ssize_t stride, const Byte *questions, const double *leaves, double *scores, Byte *found,
                      Py_ssize_t n_trees, Py_ssize_t n_rows) noexcept nogil:
-    """What the trees say of the first rows of a block, added to their scores in the order of the trees."""
+    """What the trees say of a block of rows, added to their scores in the order of the trees."""
     cdef Py_ssize_t tree, k, row
     cdef Py_ssize_t whole = n_trees - n_trees % TREES
     cdef const double *table
     for tree in range(0, whole, 4):
         for k in range(TREES):
-            _answer(codes, questions + (tree + k) * DEPTH * 2, found + k * BLOCK)
+            _answer(codes, stride, questions + (tree + k) * DEPTH * 2, found + k * BLOCK, n_rows)
         table = leaves + tree * LEAVES
         for row in range(n_rows):
             scores[row] = (((scores[row] + table[found[row]]) + table[LEAVES + found[BLOCK + row]])
                            + table[2 * LEAVES + found[2 * BLOCK + row]]) + table[3 * LEAVES + found[3 * BLOCK + row]]
     for tree in range(whole, n_trees):
-        _answer(codes, questions + tree * DEPTH * 2, found)
+        _answer(codes, stride, questions + tree * DEPTH * 2, found, n_rows)
         table = leaves + tree * LEAVES
         for row in range(n_rows):
             scores[row] += table[found[row]]
@@ -426,26 +448,16 @@ cdef int _check_trees(const Byte[:, :, ::1] questions, const double[:, ::1] leav
 
 
 def add_trees(const Byte[:, ::1] codes, const Byte[:, :, ::1] questions, const double[:, ::1] leaves, double[::1] scores):
-    cdef Py_ssize_t n_columns = codes.shape[0], n_rows = codes.shape[1], n_trees = questions.shape[0]
-    cdef Py_ssize_t block, begin, n, column
-    cdef Byte *own = NULL
+    cdef Py_ssize_t n_rows = codes.shape[1], n_trees = questions.shape[0], block, begin
     cdef Byte found[TREES * BLOCK]
-    _check_trees(questions, leaves, n_columns)
+    _check_trees(questions, leaves, codes.shape[0])
     if not n_trees or not n_rows:
         return
-    try:
-        own = <Byte *> calloc(n_columns, BLOCK)
-        if not own:
-            raise MemoryError
-        with nogil:
-            for block in range((n_rows + BLOCK - 1) // BLOCK):
-                begin = block * BLOCK
-                n = min(<Py_ssize_t> BLOCK, n_rows - begin)
-                for column in range(n_columns):
-                    memcpy(own + column * BLOCK, &codes[column, begin], n)
-                _add_trees(own, &questions[0, 0, 0], &leaves[0, 0], &scores[begin], found, n_trees, n)
-    finally:
-        free(own)
+    with nogil:
+        for block in range((n_rows + BLOCK - 1) // BLOCK):
+            begin = block * BLOCK
+            _add_trees(&codes[0, begin], n_rows, &questions[0, 0, 0], &leaves[0, 0], &scores[begin], found, n_trees,
+                       min(<Py_ssize_t> BLOCK, n_rows - begin))
 
 
 def predict(list states, list codes, const Byte[:, :, ::1] questions, const double[:, ::1] leaves, double[::1] scores):
@@ -464,7 +476,7 @@ def predict(list states, list codes, const Byte[:, :, ::1] questions, const doub
     try:
         of_column = _pointers(states, n_rows)
         code_of_state = <const Byte **> malloc(n_columns * sizeof(void *))
-        own = <Byte *> calloc(n_columns, BLOCK)
+        own = <Byte *> malloc(n_columns * BLOCK)
         if not code_of_state or not own:
             raise MemoryError
         for column in range(n_columns):
@@ -478,7 +490,7 @@ def predict(list states, list codes, const Byte[:, :, ::1] questions, const doub
                     state, code = of_column[column] + begin, code_of_state[column]
                     for row in range(n):
                         own[column * BLOCK + row] = code[state[row]]
-                _add_trees(own, &questions[0, 0, 0], &leaves[0, 0], &scores[begin], found, n_trees, n)
+                _add_trees(own, BLOCK, &questions[0, 0, 0], &leaves[0, 0], &scores[begin], found, n_trees, n)
     finally:
         free(of_column)
         free(code_of_state)
@@ -486,20 +498,20 @@ def predict(list states, list codes, const Byte[:, :, ::1] questions, const doub
 
 
 cdef enum:
-    COLUMNS = 4  # that are looked at together: their sums need not wait for each other
+    COLUMNS = 8  # that are looked at together: their sums need not wait for each other
     CODES = 256
 
 
 def questions(const Byte[:, ::1] codes, const double[::1] gradient, const long long[::1] drawn,
               const long long[:, ::1] looked_at, const long long[::1] widths, double penalty, long long[:, ::1] found):
     cdef Py_ssize_t n_columns = codes.shape[0], n_drawn = drawn.shape[0], n_looked_at = looked_at.shape[1]
-    cdef Py_ssize_t depth, first, k, column, row, leaf, n_leaves = 1, at, best_at
+    cdef Py_ssize_t depth, first, k, column, row, leaf, n_leaves = 1, n_here, at, best_at
     cdef double best
     cdef Byte *sample = NULL  # (columns, drawn rows)
     cdef int *order = NULL  # the drawn rows leaf by leaf, as drawn within each
-    cdef int *order_after = NULL
+    cdef int *order_above = NULL
     cdef double *counted = NULL  # of the rows in that order: see below
-    cdef double *counted_after = NULL
+    cdef double *counted_above = NULL
     cdef int ends[LEAVES + 1]
     cdef int ends_after[LEAVES + 1]
     cdef double sums[COLUMNS * CODES]
@@ -514,10 +526,10 @@ def questions(const Byte[:, ::1] codes, const double[::1] gradient, const long l
     try:
         sample = <Byte *> malloc(max(n_columns * n_drawn, 1))
         order = <int *> malloc(max(n_drawn, 1) * sizeof(int))
-        order_after = <int *> malloc(max(n_drawn, 1) * sizeof(int))
+        order_above = <int *> malloc(max(n_drawn, 1) * sizeof(int))
         counted = <double *> malloc(max(n_drawn, 1) * sizeof(double))
-        counted_after = <double *> malloc(max(n_drawn, 1) * sizeof(double))
-        if not sample or not order or not order_after or not counted or not counted_after:
+        counted_above = <double *> malloc(max(n_drawn, 1) * sizeof(double))
+        if not sample or not order or not order_above or not counted or not counted_above:
             raise MemoryError
         with nogil:
             for column in range(n_columns):
@@ -531,15 +543,16 @@ def questions(const Byte[:, ::1] codes, const double[::1] gradient, const long l
             for depth in range(DEPTH):
                 best = -1.0
                 found[depth, 0] = found[depth, 1] = 0
-                for first in range(0, n_looked_at, 4):
+                for first in range(0, n_looked_at, 8):
+                    n_here = min(<Py_ssize_t> COLUMNS, n_looked_at - first)
                     for k in range(COLUMNS):  # where fewer are left, the last one again
                         column = looked_at[depth, min(first + k, n_looked_at - 1)]
                         of_column[k], width[k] = sample + column * n_drawn, <int> widths[column]
                     memset(gains, 0, sizeof(gains))
                     for leaf in range(n_leaves):
-                        _add_gains(of_column, width, order + ends[leaf], counted + ends[leaf], ends[leaf + 1] - ends[leaf],
-                                   penalty, sums, gains)
-                    for k in range(min(<Py_ssize_t> COLUMNS, n_looked_at - first)):
+                        _add_gains(of_column, width, n_here, order + ends[leaf], counted + ends[leaf],
+                                   ends[leaf + 1] - ends[leaf], penalty, sums, gains)
+                    for k in range(n_here):
                         best_at = 0
                         for at in range(1, width[k]):
                             if gains[k * CODES + at] > gains[k * CODES + best_at]:
@@ -549,49 +562,52 @@ def questions(const Byte[:, ::1] codes, const double[::1] gradient, const long l
                             found[depth, 0], found[depth, 1] = looked_at[depth, first + k], best_at
                 if depth + 1 < DEPTH:
                     n_leaves = _parted(sample + found[depth, 0] * n_drawn, <Byte> found[depth, 1], order, counted, ends,
-                                       n_leaves, order_after, counted_after, ends_after)
-                    order, order_after = order_after, order
-                    counted, counted_after = counted_after, counted
+                                       n_leaves, order_above, counted_above, ends_after)
                     memcpy(ends, ends_after, sizeof(ends))
     finally:
         free(sample)
         free(order)
-        free(order_after)
+        free(order_above)
         free(counted)
-        free(counted_after)
+        free(counted_above)
 
 
-cdef void _add_gains(const Byte **codes, const int *width, const int *order, const double *counted, Py_ssize_t n_rows,
+cdef void _add_gains(const Byte **codes, const int *width, Py_ssize_t n_columns, const int *order, const double *counted, Py_ssize_t n_rows,
                      double penalty, double *sums, double *gains) noexcept nogil:
-    """What a leaf's split above each code of four columns explains, added to `gains`, shape (COLUMNS, CODES)."""
-    cdef const Byte *codes_a = codes[0]
-    cdef const Byte *codes_b = codes[1]
-    cdef const Byte *codes_c = codes[2]
-    cdef const Byte *codes_d = codes[3]
-    cdef double *sums_a = sums
-    cdef double *sums_b = sums + CODES
-    cdef double *sums_c = sums + 2 * CODES
-    cdef double *sums_d = sums + 3 * CODES
-    cdef Py_ssize_t widest = max(max(width[0], width[1]), max(width[2], width[3]))
-    cdef Py_ssize_t i, row, k, code
-    cdef double one, a = 0.0, b = 0.0, c = 0.0, d = 0.0, below, above, total, rest, n_rows_in, total_in
+    """What a leaf's split above each code of some columns explains, added to `gains`, shape (COLUMNS, CODES)."""
+    cdef const Byte *a = codes[0]
+    cdef const Byte *b = codes[1]
+    cdef const Byte *c = codes[2]
+    cdef const Byte *d = codes[3]
+    cdef const Byte *e = codes[4]
+    cdef const Byte *f = codes[5]
+    cdef const Byte *g = codes[6]
+    cdef const Byte *h = codes[7]
+    cdef Py_ssize_t widest = 0, i, row, k, code
+    cdef double one, below, above, total, rest, n_rows_in, total_in
+    cdef double so_far[COLUMNS]
     cdef double *own
     cdef double *gain
+    for k in range(COLUMNS):
+        widest, so_far[k] = max(widest, <Py_ssize_t> width[k]), 0.0
     for k in range(COLUMNS):
         memset(sums + k * CODES, 0, widest * sizeof(double))
     for i in range(n_rows):
         row, one = order[i], counted[i]
-        sums_a[codes_a[row]] += one
-        sums_b[codes_b[row]] += one
-        sums_c[codes_c[row]] += one
-        sums_d[codes_d[row]] += one
+        sums[a[row]] += one
+        sums[CODES + b[row]] += one
+        sums[2 * CODES + c[row]] += one
+        sums[3 * CODES + d[row]] += one
+        if n_columns > 4:
+            sums[4 * CODES + e[row]] += one
+            sums[5 * CODES + f[row]] += one
+            sums[6 * CODES + g[row]] += one
+            sums[7 * CODES + h[row]] += one
     for code in range(widest):
-        a += sums_a[code]
-        b += sums_b[code]
-        c += sums_c[code]
-        d += sums_d[code]
-        sums_a[code], sums_b[code], sums_c[code], sums_d[code] = a, b, c, d
-    for k in range(COLUMNS):
+        for k in range(COLUMNS):
+            so_far[k] += sums[k * CODES + code]
+            sums[k * CODES + code] = so_far[k]
+    for k in range(n_columns):
         own, gain = sums + k * CODES, gains + k * CODES
         one = own[width[k] - 1]
         n_rows_in = rounded(one / 1048576.0)
@@ -610,27 +626,136 @@ cdef inline double rounded(double x) noexcept nogil:
     return (x + 6755399441055744.0) - 6755399441055744.0
 
 
-cdef Py_ssize_t _parted(const Byte *codes, Byte at, const int *order, const double *counted, const int *ends,
-                        Py_ssize_t n_leaves, int *order_after, double *counted_after, int *ends_after) noexcept nogil:
-    """Every leaf's rows by their answer to one more question, as drawn within each; the number of leaves that have rows."""
-    cdef Py_ssize_t leaf, i, n_after = 0, low, high, n_below
-    cdef int above
+cdef Py_ssize_t _parted(const Byte *codes, Byte at, int *order, double *counted, const int *ends, Py_ssize_t n_leaves,
+                        int *order_above, double *counted_above, int *ends_after) noexcept nogil:
+    """Every leaf's rows by their answer to one more question, as drawn within each; the number of leaves that have rows.
+
+    Each row is written to both sides, of which one moves on: a branch would be guessed wrongly as often as not.
+    """
+    cdef Py_ssize_t leaf, i, row, n_after = 0, n_below, n_above, above
+    cdef double count
     ends_after[0] = 0
     for leaf in range(n_leaves):
-        n_below = 0
+        n_below, n_above = ends[leaf], 0
         for i in range(ends[leaf], ends[leaf + 1]):
-            n_below += codes[order[i]] <= at
-        low, high = ends[leaf], ends[leaf] + n_below
-        for i in range(ends[leaf], ends[leaf + 1]):
-            above = codes[order[i]] > at
-            order_after[high if above else low] = order[i]
-            counted_after[high if above else low] = counted[i]
-            high += above
-            low += 1 - above
-        if n_below:
+            row, count = order[i], counted[i]
+            above = codes[row] > at
+            order[n_below], counted[n_below] = <int> row, count
+            order_above[n_above], counted_above[n_above] = <int> row, count
+            n_above += above
+            n_below += 1 - above
+        memcpy(order + n_below, order_above, n_above * sizeof(int))
+        memcpy(counted + n_below, counted_above, n_above * sizeof(double))
+        if n_below > ends[leaf]:
             n_after += 1
-            ends_after[n_after] = ends[leaf] + <int> n_below
-        if n_below < ends[leaf + 1] - ends[leaf]:
+            ends_after[n_after] = <int> n_below
+        if n_above:
             n_after += 1
             ends_after[n_after] = ends[leaf + 1]
     return n_after
+
+
+def find_leaves(const Byte[:, ::1] codes, const Byte[:, ::1] questions, Byte[::1] leaf):
+    cdef Py_ssize_t n_rows = codes.shape[1], k
+    if questions.shape[0] != DEPTH or questions.shape[1] != 2:
+        raise ValueError(f"a tree has {DEPTH} questions")
+    for k in range(DEPTH):
+        if questions[k, 0] >= codes.shape[0]:
+            raise ValueError(f"a tree asks about column {questions[k, 0]} of {codes.shape[0]}")
+    if n_rows:
+        with nogil:
+            _answer(&codes[0, 0], n_rows, &questions[0, 0], &leaf[0], n_rows)
+
+
+def add_leaves(const Byte[::1] leaf, const double[::1] leaves, double[::1] scores):
+    cdef Py_ssize_t row
+    with nogil:
+        for row in range(leaf.shape[0]):
+            scores[row] += leaves[leaf[row]]
+
+
+def leaf_sums(const Byte[::1] leaf, const double[::1] is_real, const double[::1] first, const double[::1] second,
+              double[:, :, ::1] sums):
+    cdef Py_ssize_t row, k, n_rows = leaf.shape[0]
+    cdef double *cell
+    cdef double a, b, c
+    cdef double twice[2 * LEAVES * 2 * 4]  # for every other row, so that those of one leaf need not wait for each other
+    if sums.shape[0] != LEAVES or sums.shape[1] != 2 or sums.shape[2] != 3:
+        raise ValueError("sums of drawn and real rows in each leaf: their number, the first and the second")
+    with nogil:
+        memset(twice, 0, sizeof(twice))
+        for row in range(n_rows):
+            cell = twice + ((row & 1) * LEAVES * 2 + leaf[row] * 2 + (is_real[row] > 0.0)) * 4
+            a, b, c = cell[0] + 1.0, cell[1] + first[row], cell[2] + second[row]
+            cell[0], cell[1], cell[2] = a, b, c
+        for row in range(LEAVES * 2):
+            for k in range(3):
+                (&sums[0, 0, 0])[row * 3 + k] = twice[row * 4 + k] + twice[(LEAVES * 2 + row) * 4 + k]
+
+
+# What trees lower (losses.py)
+
+
+def log_gradient(const double[::1] score, const double[::1] is_real, const double[::1] weight, double[::1] gradient):
+    cdef Py_ssize_t block, begin, n, row
+    cdef double x[BLOCK]
+    with nogil:
+        for block in range((score.shape[0] + BLOCK - 1) // BLOCK):
+            begin = block * BLOCK
+            n = min(<Py_ssize_t> BLOCK, score.shape[0] - begin)
+            for row in range(n):
+                x[row] = -score[begin + row]
+            exponentials(x, n)
+            for row in range(n):
+                gradient[begin + row] = weight[begin + row] * (is_real[begin + row] - 1.0 / (1.0 + x[row]))
+
+
+def log_curvature(const double[::1] gradient, const double[::1] weight, double[::1] curvature):
+    cdef Py_ssize_t row
+    with nogil:
+        for row in range(gradient.shape[0]):  # the gradient is all of the weight but for the share of the row's own kind
+            curvature[row] = fabs(gradient[row]) * (1.0 - fabs(gradient[row]) / weight[row])
+
+
+def log_total(const double[::1] score, const double[::1] is_real, const double[::1] weight):
+    cdef Py_ssize_t block, begin, n, row
+    cdef double u, u2, u4, z, low, middle, high, highest, total = 0.0
+    cdef double wrong[BLOCK]
+    cdef double x[BLOCK]
+    with nogil:
+        for block in range((score.shape[0] + BLOCK - 1) // BLOCK):
+            begin = block * BLOCK
+            n = min(<Py_ssize_t> BLOCK, score.shape[0] - begin)
+            for row in range(n):
+                wrong[row] = (1.0 - 2.0 * is_real[begin + row]) * score[begin + row]
+            for row in range(n):
+                x[row] = -fabs(wrong[row])
+            exponentials(x, n)
+            for row in range(n):
+                # log(1 + u) by its series in z = u / (2 + u), which is at most 1 / 3
+                z = x[row] / (2.0 + x[row])
+                u = z * z
+                u2 = u * u
+                u4 = u2 * u2
+                low = (1.0 / 3 + u * (1.0 / 5)) + u2 * (1.0 / 7 + u * (1.0 / 9))
+                middle = (1.0 / 11 + u * (1.0 / 13)) + u2 * (1.0 / 15 + u * (1.0 / 17))
+                high = (1.0 / 19 + u * (1.0 / 21)) + u2 * (1.0 / 23 + u * (1.0 / 25))
+                highest = (1.0 / 27 + u * (1.0 / 29)) + u2 * (1.0 / 31 + u * (1.0 / 33))
+                x[row] = 2.0 * (z + z * u * ((low + u4 * middle) + u4 * u4 * (high + u4 * highest)))
+            for row in range(n):
+                total += weight[begin + row] * (x[row] + max(wrong[row], 0.0))
+    return total
+
+
+def ratios(const double[::1] score, const double[::1] is_real, const double[::1] weight, double highest, double[::1] ratio):
+    cdef Py_ssize_t block, begin, n, row
+    cdef double x[BLOCK]
+    with nogil:
+        for block in range((score.shape[0] + BLOCK - 1) // BLOCK):
+            begin = block * BLOCK
+            n = min(<Py_ssize_t> BLOCK, score.shape[0] - begin)
+            for row in range(n):
+                x[row] = min(score[begin + row], highest)
+            exponentials(x, n)
+            for row in range(n):
+                ratio[begin + row] = (1.0 - is_real[begin + row]) * weight[begin + row] * x[row]

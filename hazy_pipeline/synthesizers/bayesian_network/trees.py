@@ -136,7 +136,9 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
     (rows,); where no row is judged, all `n_trees` are made. `start`: trees of the same columns and rows, to go on from; they are
     part of what is returned, and not of `n_trees`.
     """
-    codes_of = [_codes(rows, column, loss.wanted, seen, column in nominal) for column in columns]
+    codes_of = start.codes if start else [
+        _codes(rows, column, loss.wanted, seen, column in nominal) for column in columns
+    ]  # fmt: skip
     codes = _coded(rows, columns, codes_of)
     here, there = codes.compress(seen, axis=1), codes.compress(judged, axis=1)
     own, others = loss.of(seen), loss.of(judged)
@@ -154,9 +156,9 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
         leaf = _leaf(here, asked)
         leaves[tree] = RATE * own.steps(score, gradient, leaf, 2**DEPTH, min_rows)
         questions[tree] = asked
-        score += leaves[tree].take(leaf)
+        _add(score, leaves[tree], leaf)
         if len(guess):
-            guess += leaves[tree].take(_leaf(there, asked))
+            _add(guess, leaves[tree], _leaf(there, asked))
             losses.append(others.total(guess))
             if min(losses) not in losses[-PATIENCE:]:
                 break
@@ -210,12 +212,24 @@ def _questions_of(wide: Integers, counted: Floats, looked_at: Sequence[Integers]
 
 def _leaf(codes: Bytes, questions: Sequence[Sequence[int]]) -> Bytes:
     """The number of each row's leaf. Answers are not kept for other trees: asking again is quicker than the memory."""
+    if compiled.trees is not None:
+        leaf = np.empty(codes.shape[1], dtype=np.uint8)
+        compiled.trees.find_leaves(codes, np.array(questions, dtype=np.uint8), leaf)
+        return leaf
     leaf, answer = np.zeros(codes.shape[1], dtype=np.uint8), np.empty(codes.shape[1], dtype=bool)
     for column, at in questions:
         np.greater(codes[column], at, out=answer)
         leaf += leaf
         leaf += answer.view(np.uint8)
     return leaf
+
+
+def _add(score: Floats, leaves: Floats, leaf: Bytes) -> None:
+    """What a tree's leaves say of each row, in place."""
+    if compiled.trees is not None:
+        compiled.trees.add_leaves(leaf, leaves, score)
+    else:
+        score += leaves.take(leaf)
 
 
 def _codes(rows: Rows, column: int, wanted: Floats, seen: Mask, nominal: bool) -> Bytes:
