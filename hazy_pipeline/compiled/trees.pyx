@@ -223,8 +223,6 @@ def pair_gains(const Group[:, ::1] groups, const long long[::1] sizes, const dou
     cdef double *sums = NULL
     cdef double *both = NULL
     cdef unsigned char *filled = NULL
-    cdef double *cell
-    cdef const double *own
     cdef double gain, a, b
     cdef long long size
     for left in range(n_columns):
@@ -232,7 +230,7 @@ def pair_gains(const Group[:, ::1] groups, const long long[::1] sizes, const dou
             largest = max(largest, sizes[left] * sizes[right])
     try:
         both = <double *> malloc(max(n_rows, 1) * n_weights * 2 * sizeof(double))
-        sums = <double *> malloc(largest * n_weights * 2 * sizeof(double))
+        sums = <double *> malloc(largest * n_weights * 4 * sizeof(double))
         filled = <unsigned char *> malloc(largest)
         if not both or not sums or not filled:
             raise MemoryError
@@ -246,20 +244,16 @@ def pair_gains(const Group[:, ::1] groups, const long long[::1] sizes, const dou
                 for right in range(left + 1, n_columns):
                     of_right, size = &groups[right, 0], sizes[right]
                     n_cells = sizes[left] * size
-                    memset(sums, 0, n_cells * n_weights * 2 * sizeof(double))
+                    memset(sums, 0, n_cells * n_weights * 4 * sizeof(double))
                     memset(filled, 0, n_cells)
-                    for row in range(n_rows):
-                        one = of_left[row] * size + of_right[row]
-                        filled[one] = 1
-                        cell, own = sums + 2 * n_weights * one, both + 2 * n_weights * row
-                        for one in range(n_weights):
-                            a, b = cell[0] + own[0], cell[1] + own[1]
-                            cell[0], cell[1] = a, b
-                            cell += 2
-                            own += 2
+                    if n_weights == 1:
+                        _add_pair_of_two_classes(of_left, of_right, size, both, sums, filled, n_rows)
+                    else:
+                        _add_pair_of_classes(of_left, of_right, size, both, sums, filled, n_rows, n_weights)
                     gain = 0.0
                     for one in range(n_cells * n_weights):
-                        gain += sums[2 * one] * sums[2 * one] / (sums[2 * one + 1] + 1.0)
+                        a, b = sums[4 * one] + sums[4 * one + 2], sums[4 * one + 1] + sums[4 * one + 3]
+                        gain += a * a / (b + 1.0)
                     for one in range(n_cells):
                         gain -= filled[one] * n_weights
                     gains[left, right] = gain
@@ -267,6 +261,43 @@ def pair_gains(const Group[:, ::1] groups, const long long[::1] sizes, const dou
         free(both)
         free(sums)
         free(filled)
+
+
+cdef void _add_pair_of_two_classes(const Group *left, const Group *right, long long size, const double *both, double *sums,
+                                   unsigned char *filled, Py_ssize_t n_rows) noexcept nogil:
+    """Residuals and curvatures per joint group; every other row to the other copy of the sums."""
+    cdef Py_ssize_t row, k, cell
+    cdef double a, b
+    cdef double *own
+    for row in range(0, n_rows - 1, 2):
+        for k in range(2):
+            cell = left[row + k] * size + right[row + k]
+            filled[cell] = 1
+            own = sums + 4 * cell + 2 * k
+            a, b = own[0] + both[2 * (row + k)], own[1] + both[2 * (row + k) + 1]
+            own[0], own[1] = a, b
+    if n_rows % 2:
+        cell = left[n_rows - 1] * size + right[n_rows - 1]
+        filled[cell] = 1
+        sums[4 * cell] += both[2 * (n_rows - 1)]
+        sums[4 * cell + 1] += both[2 * (n_rows - 1) + 1]
+
+
+cdef void _add_pair_of_classes(const Group *left, const Group *right, long long size, const double *both, double *sums,
+                               unsigned char *filled, Py_ssize_t n_rows, Py_ssize_t n_weights) noexcept nogil:
+    """The same of more classes than two."""
+    cdef Py_ssize_t row, one, cell
+    cdef double a, b
+    cdef double *own
+    for row in range(n_rows):
+        cell = left[row] * size + right[row]
+        filled[cell] = 1
+        own = sums + 4 * n_weights * cell + 2 * (row % 2)
+        for one in range(n_weights):
+            a = own[0] + both[2 * (row * n_weights + one)]
+            b = own[1] + both[2 * (row * n_weights + one) + 1]
+            own[0], own[1] = a, b
+            own += 4
 
 
 def draw_classes(list states, const long long[::1] columns, const long long[::1] starts, const double[:, ::1] effects,
