@@ -42,7 +42,7 @@ def pair_gains(groups: Groups, sizes: Integers, residuals: Floats, curvatures: F
     """
 
 def draw_classes(states: list[Integers], columns: Integers, starts: Integers, effects: Floats, axis_columns: Integers,
-                 axis_starts: Integers, axis_groups: NDArray[np.int32], pairs: Integers, pair_weights: Floats, base: Floats,
+                 axis_starts: Integers, axis_groups: NDArray[np.uint16], pairs: Integers, pair_weights: Floats, base: Floats,
                  chances: Floats, drawn: Integers) -> None:  # fmt: skip
     """A class per row, by softmax of the sum of what each column adds alone and of what pairs of columns add, into `drawn`.
 

@@ -301,22 +301,24 @@ cdef void _add_pair_of_classes(const Group *left, const Group *right, long long 
 
 
 def draw_classes(list states, const long long[::1] columns, const long long[::1] starts, const double[:, ::1] effects,
-                 const long long[::1] axis_columns, const long long[::1] axis_starts, const int[::1] axis_groups,
+                 const long long[::1] axis_columns, const long long[::1] axis_starts, const unsigned short[::1] axis_groups,
                  const long long[:, ::1] pairs, const double[:, ::1] pair_weights, const double[::1] base,
                  const double[::1] chances, long long[::1] drawn):
-    cdef Py_ssize_t n_rows = drawn.shape[0], n_weights = base.shape[0], block, begin, n, i, row, one, right
+    cdef Py_ssize_t n_rows = drawn.shape[0], n_weights = base.shape[0], block, begin, n, i, row, one
+    cdef unsigned short size
     cdef const long long **of_column = NULL
     cdef const long long *state
-    cdef const int *group_of_state
-    cdef const int *left_group
-    cdef const int *right_group
+    cdef const unsigned short *group_of_state
+    cdef unsigned short *left_group
+    cdef unsigned short *right_group
     cdef const double *effect
     cdef double *scores = NULL
-    cdef int *groups = NULL
+    cdef unsigned short *groups = NULL
+    cdef unsigned short cells[BLOCK]
     try:
         of_column = _pointers(states, n_rows)
         scores = <double *> malloc(BLOCK * n_weights * sizeof(double))
-        groups = <int *> malloc(max(axis_columns.shape[0], 1) * BLOCK * sizeof(int))
+        groups = <unsigned short *> malloc(max(axis_columns.shape[0], 1) * BLOCK * sizeof(unsigned short))
         if not scores or not groups:
             raise MemoryError
         with nogil:
@@ -328,15 +330,29 @@ def draw_classes(list states, const long long[::1] columns, const long long[::1]
                         scores[row * n_weights + one] = base[one]
                 for i in range(columns.shape[0]):
                     state, effect = of_column[columns[i]] + begin, &effects[starts[i], 0]
-                    _add_effects(state, effect, scores, n, n_weights)
+                    if n_weights == 1:
+                        for row in range(n):
+                            scores[row] += effect[state[row]]
+                    else:
+                        for row in range(n):
+                            for one in range(n_weights):
+                                scores[row * n_weights + one] += effect[state[row] * n_weights + one]
                 for i in range(axis_columns.shape[0]):
                     state, group_of_state = of_column[axis_columns[i]] + begin, &axis_groups[axis_starts[i]]
                     for row in range(n):
                         groups[i * BLOCK + row] = group_of_state[state[row]]
                 for i in range(pairs.shape[0]):
                     left_group, right_group = groups + pairs[i, 0] * BLOCK, groups + pairs[i, 1] * BLOCK
-                    right, effect = pairs[i, 2], &pair_weights[pairs[i, 3], 0]
-                    _add_pair(left_group, right_group, right, effect, scores, n, n_weights)
+                    size, effect = <unsigned short> pairs[i, 2], &pair_weights[pairs[i, 3], 0]
+                    for row in range(n):
+                        cells[row] = <unsigned short> (left_group[row] * size + right_group[row])
+                    if n_weights == 1:
+                        for row in range(n):
+                            scores[row] += effect[cells[row]]
+                    else:
+                        for row in range(n):
+                            for one in range(n_weights):
+                                scores[row * n_weights + one] += effect[cells[row] * n_weights + one]
                 _draw(scores, &chances[begin], &drawn[begin], n, n_weights)
     finally:
         free(of_column)
@@ -360,31 +376,6 @@ cdef const long long **_pointers(list states, Py_ssize_t n_rows) except NULL:
         free(found)
         raise
     return found
-
-
-cdef void _add_effects(const long long *state, const double *effect, double *scores, Py_ssize_t n_rows,
-                       Py_ssize_t n_weights) noexcept nogil:
-    cdef Py_ssize_t row, one
-    if n_weights == 1:
-        for row in range(n_rows):
-            scores[row] += effect[state[row]]
-    else:
-        for row in range(n_rows):
-            for one in range(n_weights):
-                scores[row * n_weights + one] += effect[state[row] * n_weights + one]
-
-
-cdef void _add_pair(const int *left, const int *right, Py_ssize_t size, const double *effect,
-                    double *scores, Py_ssize_t n_rows, Py_ssize_t n_weights) noexcept nogil:
-    cdef Py_ssize_t row, one, cell
-    if n_weights == 1:
-        for row in range(n_rows):
-            scores[row] += effect[left[row] * size + right[row]]
-    else:
-        for row in range(n_rows):
-            cell = (left[row] * size + right[row]) * n_weights
-            for one in range(n_weights):
-                scores[row * n_weights + one] += effect[cell + one]
 
 
 cdef void _draw(double *scores, const double *chance, long long *drawn, Py_ssize_t n_rows, Py_ssize_t n_weights) noexcept nogil:

@@ -6,6 +6,7 @@ Conditional tables read a few parents; what a learner gains from the target hang
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,9 @@ class TargetModel:
     def draw(self, rows: Rows, rng: np.random.Generator) -> Integers:
         """A class per row."""
         left = rng.random(rows.n_rows)
-        if compiled.trees is not None and all(len(term) <= 2 for term in self.terms):
-            return self._by_state(rows.hierarchies).draw(rows, left)
+        by_state = self._by_state(rows.hierarchies) if compiled.trees is not None else None
+        if by_state is not None:
+            return by_state.draw(rows, left)
         drawn = np.zeros(rows.n_rows, dtype=np.int64)
         for one, p in enumerate(self.probabilities(rows), start=1):
             drawn[(left >= 0) & (left < p)] = one
@@ -90,11 +92,14 @@ class TargetModel:
                 _move(weight, scores, trust * (want - _per_group(p, group, size)) / curvature, group)
         return replace(self, weights=tuple(weights))
 
-    def _by_state(self, hierarchies: Sequence[Hierarchy]) -> ByState:
-        """The weights as the compiled loop reads them, made once for all rows of the same hierarchies."""
-        found: ByState | None = self.__dict__.get("by_state")
-        if found is None or not found.is_of(hierarchies):
-            found = self.__dict__["by_state"] = ByState.of(self.terms, self.weights, hierarchies)
+    def _by_state(self, hierarchies: Sequence[Hierarchy]) -> ByState | None:
+        """The weights as the compiled loop reads them, if it can, made once for all rows of the same hierarchies."""
+        seen, found = self.__dict__.get("by_state", ((), None))
+        if len(seen) != len(hierarchies) or not all(map(is_, seen, hierarchies)):
+            found = (
+                ByState.of(self.terms, self.weights, hierarchies) if ByState.can_hold(self.terms, hierarchies) else None
+            )
+            self.__dict__["by_state"] = tuple(hierarchies), found
         return found
 
     def to_json(self) -> dict[str, Any]:

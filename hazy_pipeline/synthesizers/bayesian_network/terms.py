@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -62,20 +61,19 @@ class Grouped:
 class ByState:
     """A model's weights by the states that rows have: all of a column's own terms are one look-up then."""
 
-    hierarchies: tuple[Hierarchy, ...]
     columns: Integers  # with terms of their own
     starts: Integers  # of each in `effects`
     effects: Floats  # (states of all columns, classes - 1)
     axis_columns: Integers  # of the axes of pairs
     axis_starts: Integers  # of each in `axis_groups`
-    axis_groups: NDArray[np.int32]  # of every state
+    axis_groups: NDArray[np.uint16]  # of every state
     pairs: Integers  # (pairs, 4): two axes, the second's groups, and the start in `pair_weights`
     pair_weights: Floats  # (groups of all pairs, classes - 1)
     base: Floats  # (classes - 1,)
 
     @classmethod
     def of(cls, terms: Terms, weights: Sequence[Floats], hierarchies: Sequence[Hierarchy]) -> "ByState":
-        """Of terms of two axes at most. Raises ValueError where weights are not as many as their term has groups."""
+        """Of terms that it `can_hold`. Raises ValueError where weights are not as many as their term has groups."""
         n_weights = weights[0].shape[1]
         base, effects, axes = np.zeros(n_weights), dict[int, Floats](), dict[tuple[int, int], int]()
         pairs, of_pairs, begin = [], [np.zeros((0, n_weights))], 0
@@ -93,17 +91,19 @@ class ByState:
                 pairs.append((left, right, hierarchies[term[1][0]].sizes[term[1][1]], begin))
                 of_pairs.append(weight)
                 begin += len(weight)
-        groups = [hierarchies[column].from_states[level].astype(np.int32) for column, level in axes]
+        groups = [hierarchies[column].from_states[level].astype(np.uint16) for column, level in axes]
         return cls(
-            tuple(hierarchies), np.array(list(effects), dtype=np.int64), _starts(list(effects.values())),
+            np.array(list(effects), dtype=np.int64), _starts(list(effects.values())),
             np.concatenate([np.zeros((0, n_weights)), *effects.values()]),
             np.array([column for column, _ in axes], dtype=np.int64), _starts(groups),
-            np.concatenate([np.zeros(0, dtype=np.int32), *groups]), np.array(pairs, dtype=np.int64).reshape(-1, 4),
+            np.concatenate([np.zeros(0, dtype=np.uint16), *groups]), np.array(pairs, dtype=np.int64).reshape(-1, 4),
             np.concatenate(of_pairs), base,
         )  # fmt: skip
 
-    def is_of(self, hierarchies: Sequence[Hierarchy]) -> bool:
-        return len(self.hierarchies) == len(hierarchies) and all(map(is_, self.hierarchies, hierarchies))
+    @staticmethod
+    def can_hold(terms: Terms, hierarchies: Sequence[Hierarchy]) -> bool:
+        """Terms of two axes at most, whose joint groups are few."""
+        return all(len(term) <= 2 and (len(term) < 2 or size_of(term, hierarchies) <= NARROW) for term in terms)
 
     def draw(self, rows: Rows, chances: Floats) -> Integers:
         """A class per row."""
