@@ -94,6 +94,7 @@ class TargetModel:
 
     def _by_state(self, hierarchies: Sequence[Hierarchy]) -> ByState | None:
         """The weights as the compiled loop reads them, if it can, made once for all rows of the same hierarchies."""
+        found: ByState | None
         seen, found = self.__dict__.get("by_state", ((), None))
         if len(seen) != len(hierarchies) or not all(map(is_, seen, hierarchies)):
             found = (
