@@ -1,7 +1,7 @@
 """Compiled: see the docstring of the package.
 
-Arrays are contiguous, written to where a docstring says so. Nobody checks that groups, states, codes and questions lie within
-what they point into.
+Arrays are contiguous, written to where a docstring says so. Nobody checks that groups, states and codes lie within what they
+point into.
 """
 
 from typing import Any
@@ -52,16 +52,16 @@ def draw_classes(states: list[Integers], columns: Integers, starts: Integers, ef
     `chances`: a uniform number per row.
     """
 
-# Trees: eight questions, pairs of a column and a code, and hence 256 leaves. The rest is checked.
+# Trees: eight questions, pairs of a column and a code, and hence 256 leaves.
 
-def add_trees(codes: Bytes, questions: Bytes, leaves: Floats, scores: Floats) -> None:
+def add_trees(codes: Bytes, questions: Integers, leaves: Floats, scores: Floats) -> None:
     """The leaves of each row's answers added to `scores`, tree by tree.
 
-    `codes`: shape (columns, rows); `questions`: (trees, 8, 2); `leaves`: (trees, 256). Raises ValueError for columns that are
-    not there.
+    `codes`: shape (columns, rows); `questions`: (trees, 8, 2); `leaves`: (trees, 256). Raises ValueError for columns and codes
+    that cannot be.
     """
 
-def predict(states: list[Integers], codes: list[Bytes], questions: Bytes, leaves: Floats, scores: Floats) -> None:
+def predict(states: list[Integers], codes: list[Bytes], questions: Integers, leaves: Floats, scores: Floats) -> None:
     """The same of rows as states, per column; `codes`: of every state, per column."""
 
 def questions(codes: Bytes, gradient: Floats, drawn: Integers, looked_at: Integers, widths: Integers, penalty: float,
@@ -72,7 +72,7 @@ def questions(codes: Bytes, gradient: Floats, drawn: Integers, looked_at: Intege
     (8, n); `widths`: codes of each column. Sums are those of the twin to the last digit, and so are its ties.
     """
 
-def find_leaves(codes: Bytes, questions: Bytes, leaf: Bytes) -> None:
+def find_leaves(codes: Bytes, questions: Integers, leaf: Bytes) -> None:
     """One tree's leaf of every row, into `leaf`; `codes`: shape (columns, rows), `questions`: (8, 2)."""
 
 def add_leaves(leaf: Bytes, leaves: Floats, scores: Floats) -> None:

@@ -22,8 +22,6 @@ cdef union Double:
     unsigned long long bits
 
 
-
-
 cdef inline double unbounded(double x) noexcept nogil:
     """e ** x to a few units in the last place, for x within 700, and without a branch: compilers take several x together.
 
@@ -413,11 +411,12 @@ cdef enum:
     DEPTH = 8
     LEAVES = 256
     TREES = 4  # at a time, so that a row's score is read and written once for all of them
+    CODES = 256
 
 ctypedef unsigned char Byte
 
 
-cdef void _answer(const Byte *codes, Py_ssize_t stride, const Byte *questions, Byte *leaf, Py_ssize_t n_rows) noexcept nogil:
+cdef void _answer(const Byte *codes, Py_ssize_t stride, const long long *questions, Byte *leaf, Py_ssize_t n_rows) noexcept nogil:
     """The leaf of every row: eight comparisons, one bit each, of many rows at once. `stride`: from column to column."""
     cdef const Byte *a = codes + questions[0] * stride
     cdef const Byte *b = codes + questions[2] * stride
@@ -427,8 +426,8 @@ cdef void _answer(const Byte *codes, Py_ssize_t stride, const Byte *questions, B
     cdef const Byte *f = codes + questions[10] * stride
     cdef const Byte *g = codes + questions[12] * stride
     cdef const Byte *h = codes + questions[14] * stride
-    cdef Byte at_a = questions[1], at_b = questions[3], at_c = questions[5], at_d = questions[7]
-    cdef Byte at_e = questions[9], at_f = questions[11], at_g = questions[13], at_h = questions[15]
+    cdef Byte at_a = <Byte> questions[1], at_b = <Byte> questions[3], at_c = <Byte> questions[5], at_d = <Byte> questions[7]
+    cdef Byte at_e = <Byte> questions[9], at_f = <Byte> questions[11], at_g = <Byte> questions[13], at_h = <Byte> questions[15]
     cdef Py_ssize_t row
     for row in range(n_rows):
         leaf[row] = <Byte> (
@@ -438,7 +437,7 @@ cdef void _answer(const Byte *codes, Py_ssize_t stride, const Byte *questions, B
         )
 
 
-cdef void _add_trees(const Byte *codes, Py_ssize_t stride, const Byte *questions, const double *leaves, double *scores, Byte *found,
+cdef void _add_trees(const Byte *codes, Py_ssize_t stride, const long long *questions, const double *leaves, double *scores, Byte *found,
                      Py_ssize_t n_trees, Py_ssize_t n_rows) noexcept nogil:
     """What the trees say of a block of rows, added to their scores in the order of the trees."""
     cdef Py_ssize_t tree, k, row
@@ -458,18 +457,26 @@ cdef void _add_trees(const Byte *codes, Py_ssize_t stride, const Byte *questions
             scores[row] += table[found[row]]
 
 
-cdef int _check_trees(const Byte[:, :, ::1] questions, const double[:, ::1] leaves, Py_ssize_t n_columns) except -1:
-    cdef Py_ssize_t tree, k
-    if questions.shape[1] != DEPTH or questions.shape[2] != 2 or leaves.shape[1] != LEAVES or leaves.shape[0] != questions.shape[0]:
-        raise ValueError(f"a tree has {DEPTH} questions and {LEAVES} leaves")
-    for tree in range(questions.shape[0]):
-        for k in range(DEPTH):
-            if questions[tree, k, 0] >= n_columns:
-                raise ValueError(f"a tree asks about column {questions[tree, k, 0]} of {n_columns}")
+cdef int _check(const long long[:, ::1] questions, Py_ssize_t n_columns) except -1:
+    cdef Py_ssize_t k
+    if questions.shape[0] != DEPTH or questions.shape[1] != 2:
+        raise ValueError(f"a tree has {DEPTH} questions, a column and a code each")
+    for k in range(DEPTH):
+        if not (0 <= questions[k, 0] < n_columns and 0 <= questions[k, 1] < CODES):
+            raise ValueError(f"a tree asks about code {questions[k, 1]} of column {questions[k, 0]} of {n_columns}")
     return 0
 
 
-def add_trees(const Byte[:, ::1] codes, const Byte[:, :, ::1] questions, const double[:, ::1] leaves, double[::1] scores):
+cdef int _check_trees(const long long[:, :, ::1] questions, const double[:, ::1] leaves, Py_ssize_t n_columns) except -1:
+    cdef Py_ssize_t tree
+    if leaves.shape[1] != LEAVES or leaves.shape[0] != questions.shape[0]:
+        raise ValueError(f"a tree has {LEAVES} leaves")
+    for tree in range(questions.shape[0]):
+        _check(questions[tree], n_columns)
+    return 0
+
+
+def add_trees(const Byte[:, ::1] codes, const long long[:, :, ::1] questions, const double[:, ::1] leaves, double[::1] scores):
     cdef Py_ssize_t n_rows = codes.shape[1], n_trees = questions.shape[0], block, begin
     cdef Byte found[TREES * BLOCK]
     _check_trees(questions, leaves, codes.shape[0])
@@ -482,7 +489,7 @@ def add_trees(const Byte[:, ::1] codes, const Byte[:, :, ::1] questions, const d
                        min(<Py_ssize_t> BLOCK, n_rows - begin))
 
 
-def predict(list states, list codes, const Byte[:, :, ::1] questions, const double[:, ::1] leaves, double[::1] scores):
+def predict(list states, list codes, const long long[:, :, ::1] questions, const double[:, ::1] leaves, double[::1] scores):
     cdef Py_ssize_t n_columns = len(states), n_rows = scores.shape[0], n_trees = questions.shape[0]
     cdef Py_ssize_t block, begin, n, column, row
     cdef const long long **of_column = NULL
@@ -521,7 +528,6 @@ def predict(list states, list codes, const Byte[:, :, ::1] questions, const doub
 
 cdef enum:
     COLUMNS = 8  # that are looked at together: their sums need not wait for each other
-    CODES = 256
 
 
 def questions(const Byte[:, ::1] codes, const double[::1] gradient, const long long[::1] drawn,
@@ -540,8 +546,8 @@ def questions(const Byte[:, ::1] codes, const double[::1] gradient, const long l
     cdef double gains[COLUMNS * CODES]
     cdef const Byte *of_column[COLUMNS]
     cdef int width[COLUMNS]
-    if looked_at.shape[0] != DEPTH or found.shape[0] != DEPTH or found.shape[1] != 2:
-        raise ValueError(f"a tree has {DEPTH} questions")
+    if looked_at.shape[0] != DEPTH or not n_looked_at or found.shape[0] != DEPTH or found.shape[1] != 2:
+        raise ValueError(f"a tree has {DEPTH} questions, of some columns each")
     for column in range(n_columns):
         if not 0 < widths[column] <= CODES:
             raise ValueError(f"column {column} has {widths[column]} codes")
@@ -677,13 +683,9 @@ cdef Py_ssize_t _parted(const Byte *codes, Byte at, int *order, double *counted,
     return n_after
 
 
-def find_leaves(const Byte[:, ::1] codes, const Byte[:, ::1] questions, Byte[::1] leaf):
-    cdef Py_ssize_t n_rows = codes.shape[1], k
-    if questions.shape[0] != DEPTH or questions.shape[1] != 2:
-        raise ValueError(f"a tree has {DEPTH} questions")
-    for k in range(DEPTH):
-        if questions[k, 0] >= codes.shape[0]:
-            raise ValueError(f"a tree asks about column {questions[k, 0]} of {codes.shape[0]}")
+def find_leaves(const Byte[:, ::1] codes, const long long[:, ::1] questions, Byte[::1] leaf):
+    cdef Py_ssize_t n_rows = codes.shape[1]
+    _check(questions, codes.shape[0])
     if n_rows:
         with nogil:
             _answer(&codes[0, 0], n_rows, &questions[0, 0], &leaf[0], n_rows)

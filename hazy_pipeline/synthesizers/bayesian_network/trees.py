@@ -6,7 +6,6 @@ the number of its leaf, and a forest costs a few array operations per tree whate
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ class Trees:
         if compiled.trees is not None:
             score = np.full(rows.n_rows, self.base)
             states = [rows.states[column] for column in self.columns]
-            compiled.trees.predict(contiguous(states), list(self.codes), self._asked, self.leaves, score)
+            compiled.trees.predict(contiguous(states), list(self.codes), self.questions, self.leaves, score)
             return score
         return self.scores(_coded(rows, self.columns, self.codes))
 
@@ -56,16 +55,11 @@ class Trees:
         """The same of rows as codes, shape (columns, rows)."""
         score = np.full(codes.shape[1], self.base)
         if compiled.trees is not None:
-            compiled.trees.add_trees(np.ascontiguousarray(codes), self._asked, self.leaves, score)
+            compiled.trees.add_trees(np.ascontiguousarray(codes), self.questions, self.leaves, score)
             return score
         for questions, leaves in zip(self.questions.tolist(), self.leaves, strict=True):
             score += leaves.take(_leaf(codes, questions))
         return score
-
-    @cached_property
-    def _asked(self) -> Bytes:
-        """The questions as the compiled loops read them; a code that none is above stays one."""
-        return np.clip(self.questions, 0, MAX_CODES - 1).astype(np.uint8)
 
     def first(self, n_trees: int) -> "Trees":
         return Trees(self.base, self.columns, self.codes, self.questions[:n_trees], self.leaves[:n_trees])
@@ -214,7 +208,7 @@ def _leaf(codes: Bytes, questions: Sequence[Sequence[int]]) -> Bytes:
     """The number of each row's leaf. Answers are not kept for other trees: asking again is quicker than the memory."""
     if compiled.trees is not None:
         leaf = np.empty(codes.shape[1], dtype=np.uint8)
-        compiled.trees.find_leaves(codes, np.array(questions, dtype=np.uint8), leaf)
+        compiled.trees.find_leaves(codes, np.array(questions), leaf)
         return leaf
     leaf, answer = np.zeros(codes.shape[1], dtype=np.uint8), np.empty(codes.shape[1], dtype=bool)
     for column, at in questions:

@@ -157,11 +157,22 @@ class TestPrediction:
             assert leaf.dtype == of_twin.dtype
             assert (leaf == of_twin).all()
 
-    def test_columns_that_are_not_there(self):
+    @pytest.mark.parametrize("question", [(4, 0), (-1, 0), (0, 256), (0, -1)])
+    def test_columns_and_codes_that_cannot_be(self, question):
         trees = self.trees(np.random.default_rng(0), 2)
-        trees.questions[1, 3, 0] = 4
-        with pytest.raises(ValueError, match="column 4 of 4"):
+        trees.questions[1, 3] = question
+        with pytest.raises(ValueError, match="of 4"):
             trees.scores(np.zeros((4, 10), dtype=np.uint8))
+        with pytest.raises(ValueError, match="of 4"):
+            trees.predict(Rows([np.zeros(10, dtype=np.int64)] * 4, self.HIERARCHIES))
+
+    def test_more_columns_than_a_byte_counts(self):
+        rng = np.random.default_rng(0)
+        codes = rng.integers(0, 256, (400, 300)).astype(np.uint8)
+        questions = np.stack([rng.integers(0, 400, (5, DEPTH)), rng.integers(0, 255, (5, DEPTH))], axis=-1)
+        trees = Trees(0.0, tuple(range(400)), (), questions, rng.normal(0, 1, (5, 2**DEPTH)))
+        found, twin = both(lambda: trees.scores(codes))
+        assert (found == twin).all()
 
 
 class TestQuestions:
