@@ -379,7 +379,8 @@ cdef const long long **_pointers(list states, Py_ssize_t n_rows) except NULL:
 cdef void _draw(double *scores, const double *chance, long long *drawn, Py_ssize_t n_rows, Py_ssize_t n_weights) noexcept nogil:
     """A class per row by softmax; class 0 scores nothing."""
     cdef Py_ssize_t row, one
-    cdef double highest, total, left
+    cdef double highest, total, left, share
+    cdef double of_first[BLOCK]
     cdef double *own
     if n_weights == 1:
         for row in range(n_rows):
@@ -394,15 +395,21 @@ cdef void _draw(double *scores, const double *chance, long long *drawn, Py_ssize
         own, highest = scores + row * n_weights, 0.0
         for one in range(n_weights):
             highest = max(highest, own[one])
-        total = exponential(-highest)
         for one in range(n_weights):
-            own[one] = exponential(own[one] - highest)
+            own[one] -= highest
+        of_first[row] = -highest
+    exponentials(scores, n_rows * n_weights)
+    exponentials(of_first, n_rows)
+    for row in range(n_rows):
+        own, total = scores + row * n_weights, of_first[row]
+        for one in range(n_weights):
             total += own[one]
         left, drawn[row] = chance[row], 0
         for one in range(n_weights):
-            if 0.0 <= left < own[one] / total:
+            share = own[one] / total
+            if 0.0 <= left < share:
                 drawn[row] = one + 1
-            left -= own[one] / total
+            left -= share
 
 
 # Boosted oblivious trees (trees.py): eight questions to a tree, hence 256 leaves
