@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Mask
 
 Leaves = NDArray[Any]  # the leaf of every row, whole numbers
@@ -60,8 +61,11 @@ class SquaredError:
         return self.wanted - score
 
     def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
-        count = np.bincount(leaf, minlength=n_leaves)
-        total = np.bincount(leaf, gradient, minlength=n_leaves)
+        if compiled.trees is not None and leaf.dtype == np.uint8:
+            _, (count, total, _) = _sums(leaf, np.ones_like(gradient), gradient, gradient, n_leaves)
+        else:
+            count = np.bincount(leaf, minlength=n_leaves)
+            total = np.bincount(leaf, gradient, minlength=n_leaves)
         steps: Floats = np.where(count >= min_rows, total / (count + self.PENALTY), 0.0)
         return steps
 
@@ -95,32 +99,40 @@ class _RealAndDrawn:
     def of(self, rows: Mask) -> Self:
         return type(self)(self.is_real[rows], self.weight[rows])
 
-    def _counted(self, leaf: Leaves, n_leaves: int, min_rows: int) -> tuple[Floats, Mask, Mask]:
-        """Real rows per leaf, which leaves may tell of them, and which ones may lower their rows' odds only."""
-        n_real = np.bincount(leaf, self.is_real, minlength=n_leaves).astype(np.float64)
-        return n_real, n_real >= min_rows, n_real < self.RAISING
-
 
 @dataclass(frozen=True)
 class LogLoss(_RealAndDrawn):
     """Of scores that should be the log odds of a row being real: what is easy to tell from real rows weighs most."""
 
     def gradient(self, score: Floats) -> Floats:
+        if compiled.trees is not None:
+            gradient = np.empty_like(score)
+            compiled.trees.log_gradient(score, self.is_real, self.weight, gradient)
+            return gradient
         return self.weight * (self.is_real - _share(score))
 
     def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
-        share = _share(score)
-        n_real, may_tell, only_lower = self._counted(leaf, n_leaves, min_rows)
-        n_drawn = np.bincount(leaf, minlength=n_leaves) - n_real
-        curvature = np.bincount(leaf, self.weight * share * (1 - share), minlength=n_leaves)
-        both = np.bincount(leaf, gradient, minlength=n_leaves)
-        without = both - np.bincount(leaf, self.is_real * gradient, minlength=n_leaves)
-        total = np.where(may_tell, both, np.where(n_drawn >= min_rows, without, 0.0))
-        total[only_lower & (total > 0)] = 0.0
+        if compiled.trees is not None and leaf.dtype == np.uint8:
+            curvatures = np.empty_like(gradient)
+            compiled.trees.log_curvature(gradient, self.weight, curvatures)
+            of_drawn, of_real = _sums(leaf, self.is_real, gradient, curvatures, n_leaves)
+            (n_drawn, without, _), n_real = of_drawn, of_real[0]
+            _, both, curvature = of_drawn + of_real
+        else:
+            share = _share(score)
+            n_real = np.bincount(leaf, self.is_real, minlength=n_leaves).astype(np.float64)
+            n_drawn = np.bincount(leaf, minlength=n_leaves) - n_real
+            curvature = np.bincount(leaf, self.weight * share * (1 - share), minlength=n_leaves)
+            both = np.bincount(leaf, gradient, minlength=n_leaves)
+            without = both - np.bincount(leaf, self.is_real * gradient, minlength=n_leaves)
+        total = np.where(n_real >= min_rows, both, np.where(n_drawn >= min_rows, without, 0.0))
+        total[(n_real < self.RAISING) & (total > 0)] = 0.0
         steps: Floats = total / (curvature + self.PENALTY)
         return steps
 
     def total(self, score: Floats) -> float:
+        if compiled.trees is not None:
+            return compiled.trees.log_total(score, self.is_real, self.weight)
         return float((self.weight * np.logaddexp(0.0, np.where(self.is_real > 0, -score, score))).sum())
 
 
@@ -136,11 +148,16 @@ class RatioLoss(_RealAndDrawn):
         return self.is_real - np.minimum(self._ratio(score), STEEPEST)
 
     def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
-        n_real, may_tell, only_lower = self._counted(leaf, n_leaves, min_rows)
-        n_drawn = np.bincount(leaf, minlength=n_leaves) - n_real
-        weighed = np.bincount(leaf, self._ratio(score), minlength=n_leaves)
+        ratio = self._ratio(score)
+        if compiled.trees is not None and leaf.dtype == np.uint8:
+            (n_drawn, weighed, _), (n_real, _, _) = _sums(leaf, self.is_real, ratio, ratio, n_leaves)
+        else:
+            n_real = np.bincount(leaf, self.is_real, minlength=n_leaves).astype(np.float64)
+            n_drawn = np.bincount(leaf, minlength=n_leaves) - n_real
+            weighed = np.bincount(leaf, ratio, minlength=n_leaves)
+        may_tell = n_real >= min_rows
         steps: Floats = np.log((np.where(may_tell, n_real, 0.0) + self.PENALTY) / (weighed + self.PENALTY))
-        steps[only_lower & (steps > 0) | ~may_tell & (n_drawn < min_rows)] = 0.0
+        steps[(n_real < self.RAISING) & (steps > 0) | ~may_tell & (n_drawn < min_rows)] = 0.0
         return steps
 
     def total(self, score: Floats) -> float:
@@ -148,6 +165,10 @@ class RatioLoss(_RealAndDrawn):
 
     def _ratio(self, score: Floats) -> Floats:
         """Of drawn rows, as they weigh; 0 for real ones."""
+        if compiled.trees is not None:
+            found = np.empty_like(score)
+            compiled.trees.ratios(score, self.is_real, self.weight, HIGHEST, found)
+            return found
         ratio: Floats = (1.0 - self.is_real) * self.weight * np.exp(np.minimum(score, HIGHEST))
         return ratio
 
@@ -155,3 +176,10 @@ class RatioLoss(_RealAndDrawn):
 def _share(score: Floats) -> Floats:
     share: Floats = 1.0 / (1.0 + np.exp(-score))
     return share
+
+
+def _sums(leaf: Leaves, is_real: Floats, first: Floats, second: Floats, n_leaves: int) -> Floats:
+    """Shape (2, 3, n_leaves): of drawn and of real rows, their number and the sums of two values, compiled."""
+    sums = np.empty((np.iinfo(leaf.dtype).max + 1, 2, 3))
+    compiled.trees.leaf_sums(leaf, is_real, first, second, sums)
+    return sums[:n_leaves].transpose(1, 2, 0)

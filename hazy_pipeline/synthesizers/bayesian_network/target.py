@@ -6,15 +6,16 @@ Conditional tables read a few parents; what a learner gains from the target hang
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from operator import is_
 from typing import Any
 
 import numpy as np
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
-
-Terms = tuple[tuple[tuple[int, int], ...], ...]  # per term its (column, level) axes
+from hazy_pipeline.synthesizers.bayesian_network.terms import ByState, Grouped, Term, Terms, size_of
 
 MAX_CLASSES = 20
 COARSE_GROUPS, FINE_GROUPS = 12, 1024  # resolutions of a column in terms of its own
@@ -47,6 +48,9 @@ class TargetModel:
     def draw(self, rows: Rows, rng: np.random.Generator) -> Integers:
         """A class per row."""
         left = rng.random(rows.n_rows)
+        by_state = self._by_state(rows.hierarchies) if compiled.trees is not None else None
+        if by_state is not None:
+            return by_state.draw(rows, left)
         drawn = np.zeros(rows.n_rows, dtype=np.int64)
         for one, p in enumerate(self.probabilities(rows), start=1):
             drawn[(left >= 0) & (left < p)] = one
@@ -62,6 +66,15 @@ class TargetModel:
         number; `rng` is not used.
         """
         n_classes = counted.hierarchies[self.column].n_states
+        penalty = CALIBRATION_PENALTY * drawn.n_rows / counted.n_rows
+        if compiled.trees is not None:
+            grouped = Grouped.of(drawn, self.terms)
+            real = Grouped.of(counted, self.terms).counts(counted.states[self.column], n_classes)
+            n_real, n_drawn = real.sum(axis=1), grouped.counts(np.zeros(drawn.n_rows, dtype=np.int64), 1)
+            wanted = np.ascontiguousarray(real[:, 1:] / np.maximum(n_real, 1)[:, None] * n_drawn)
+            moved = grouped.moved(self.weights, np.zeros(n_classes - 1), wanted, n_real / (n_real + CALIBRATION_PENALTY),
+                                  penalty=penalty, shrinkage=0.0, sweeps=CALIBRATION_SWEEPS, max_step=MAX_STEP)  # fmt: skip
+            return replace(self, weights=tuple(moved))
         groups, wanted = [], []
         for term in self.terms:
             group, size = drawn.context(term)
@@ -72,13 +85,23 @@ class TargetModel:
             wanted.append(seen / np.maximum(n_real, 1) * n_drawn)
         weights = [weight.copy() for weight in self.weights]
         scores = _scores(drawn, self.terms, weights)
-        penalty = CALIBRATION_PENALTY * drawn.n_rows / counted.n_rows
         for _ in range(CALIBRATION_SWEEPS):
             for (group, size, trust), want, weight in zip(groups, wanted, weights, strict=True):
                 p = _probabilities(scores)
                 curvature = _per_group(p * (1 - p), group, size) + penalty
                 _move(weight, scores, trust * (want - _per_group(p, group, size)) / curvature, group)
         return replace(self, weights=tuple(weights))
+
+    def _by_state(self, hierarchies: Sequence[Hierarchy]) -> ByState | None:
+        """The weights as the compiled loop reads them, if it can, made once for all rows of the same hierarchies."""
+        found: ByState | None
+        seen, found = self.__dict__.get("by_state", ((), None))
+        if len(seen) != len(hierarchies) or not all(map(is_, seen, hierarchies)):
+            found = (
+                ByState.of(self.terms, self.weights, hierarchies) if ByState.can_hold(self.terms, hierarchies) else None
+            )
+            self.__dict__["by_state"] = tuple(hierarchies), found
+        return found
 
     def to_json(self) -> dict[str, Any]:
         return {"column": self.column, "terms": [list(map(list, term)) for term in self.terms]}
@@ -151,16 +174,22 @@ def _resolutions(hierarchy: Hierarchy) -> list[int]:
 def _newton(rows: Rows, terms: Terms, column: int, penalty: float,
             start: Sequence[Floats] = ()) -> tuple[Floats, ...]:  # fmt: skip
     """Weights per term; `start`: those of the first terms, from where to go on."""
+    sweeps = SWEEPS_AGAIN if start else SWEEPS
     n_classes = rows.hierarchies[column].n_states
-    groups = [rows.context(term) for term in terms]
     weights = [weight.copy() for weight in start]
-    weights += [np.zeros((size, n_classes - 1)) for _, size in groups[len(start) :]]
+    weights += [np.zeros((size_of(term, rows.hierarchies), n_classes - 1)) for term in terms[len(start) :]]
     if not start:
         share = np.bincount(rows.states[column], minlength=n_classes) + 0.5
         weights[0][0] = np.log(share[1:] / share[0])
+    if compiled.trees is not None:
+        grouped = Grouped.of(rows, terms[1:])
+        seen = np.ascontiguousarray(grouped.counts(rows.states[column], n_classes)[:, 1:])
+        return (weights[0], *grouped.moved(weights[1:], weights[0][0], seen, np.ones(len(seen)), penalty=penalty,
+                                           shrinkage=penalty, sweeps=sweeps, max_step=MAX_STEP))  # fmt: skip
+    groups = [rows.context(term) for term in terms]
     scores = _scores(rows, terms, weights)
     counted = [_classes_per_group(rows.states[column], n_classes, group, size) for group, size in groups[1:]]
-    for _ in range(SWEEPS_AGAIN if start else SWEEPS):
+    for _ in range(sweeps):
         for (group, size), seen, weight in zip(groups[1:], counted, weights[1:], strict=True):
             p = _probabilities(scores)
             gradient = seen - _per_group(p, group, size) - penalty * weight.T
@@ -195,18 +224,29 @@ def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, wei
         effect[column_of] = effect[column_of] + found if column_of in effect else found
     strongest = sorted(others, key=lambda other: -float(effect[other].std()))[:MAX_PAIR_COLUMNS]
     axes = [(c, rows.hierarchies[c].finest_of_at_most(PAIR_GROUPS)) for c in strongest]
-    pairs = []
-    for pair in combinations(axes, 2):
-        group, size = rows.context(pair)
-        gain = _per_group(residual, group, size) ** 2 / (_per_group(curvature, group, size) + 1.0)
-        used = np.count_nonzero(np.bincount(group, minlength=size))
-        pairs.append((float(gain.sum()) - used * len(gain), pair))
+    candidates = list(combinations(axes, 2))
+    if compiled.trees is not None:
+        groups, gains = Grouped.of(rows, [(axis,) for axis in axes]), np.zeros((len(axes), len(axes)))
+        by_row = np.ascontiguousarray(residual.T), np.ascontiguousarray(curvature.T)
+        compiled.trees.pair_gains(groups.groups, np.diff(groups.starts), *by_row, gains)
+        pairs = list(zip(gains[np.triu_indices(len(axes), 1)].tolist(), candidates, strict=True))
+    else:
+        pairs = [(_gain(rows, pair, residual, curvature), pair) for pair in candidates]
     pairs.sort(key=lambda entry: -entry[0])
     return tuple(pair for gain, pair in pairs[:N_PAIRS] if gain > 0)
 
 
+def _gain(rows: Rows, pair: Term, residual: Floats, curvature: Floats) -> float:
+    """Of the residuals' sums in all joint groups, less what they would come to by chance."""
+    group, size = rows.context(pair)
+    gain = _per_group(residual, group, size) ** 2 / (_per_group(curvature, group, size) + 1.0)
+    return float(gain.sum()) - int(np.count_nonzero(np.bincount(group, minlength=size))) * len(gain)
+
+
 def _scores(rows: Rows, terms: Terms, weights: Sequence[Floats]) -> Floats:
     """Shape (classes - 1, rows)."""
+    if compiled.trees is not None:
+        return Grouped.of(rows, terms[1:]).scores(weights[1:], weights[0][0]).T
     scores: Floats = np.repeat(weights[0].T, rows.n_rows, axis=1)
     for term, weight in zip(terms[1:], weights[1:], strict=True):
         context, _ = rows.context(term)

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.forks import shared
 from hazy_pipeline.synthesizers.bayesian_network.losses import Loss, SquaredError
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
+from hazy_pipeline.synthesizers.bayesian_network.terms import contiguous
 
 Bytes = NDArray[np.uint8]
 
@@ -42,11 +44,19 @@ class Trees:
 
     def predict(self, rows: Rows) -> Floats:
         """Shape (rows,)."""
+        if compiled.trees is not None:
+            score = np.full(rows.n_rows, self.base)
+            states = [rows.states[column] for column in self.columns]
+            compiled.trees.predict(contiguous(states), list(self.codes), self.questions, self.leaves, score)
+            return score
         return self.scores(_coded(rows, self.columns, self.codes))
 
     def scores(self, codes: Bytes) -> Floats:
         """The same of rows as codes, shape (columns, rows)."""
         score = np.full(codes.shape[1], self.base)
+        if compiled.trees is not None:
+            compiled.trees.add_trees(np.ascontiguousarray(codes), self.questions, self.leaves, score)
+            return score
         for questions, leaves in zip(self.questions.tolist(), self.leaves, strict=True):
             score += leaves.take(_leaf(codes, questions))
         return score
@@ -120,9 +130,11 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
     (rows,); where no row is judged, all `n_trees` are made. `start`: trees of the same columns and rows, to go on from; they are
     part of what is returned, and not of `n_trees`.
     """
-    codes_of = [_codes(rows, column, loss.wanted, seen, column in nominal) for column in columns]
+    codes_of = start.codes if start else [
+        _codes(rows, column, loss.wanted, seen, column in nominal) for column in columns
+    ]  # fmt: skip
     codes = _coded(rows, columns, codes_of)
-    here, there = codes[:, seen], codes[:, judged]
+    here, there = codes.compress(seen, axis=1), codes.compress(judged, axis=1)
     own, others = loss.of(seen), loss.of(judged)
     start = start or Trees(
         own.base, tuple(columns), tuple(codes_of), np.zeros((0, DEPTH, 2), dtype=np.int64), np.zeros((0, 2**DEPTH))
@@ -134,13 +146,13 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
     for tree in range(n_trees):
         gradient = own.gradient(score)
         drawn = rng.integers(0, len(score), min(len(score), loss.ROWS_PER_TREE))
-        asked = _questions(here[:, drawn], gradient[drawn], widths, loss.PENALTY, rng)
+        asked = _questions(here, gradient, drawn, widths, loss.PENALTY, rng)
         leaf = _leaf(here, asked)
         leaves[tree] = RATE * own.steps(score, gradient, leaf, 2**DEPTH, min_rows)
         questions[tree] = asked
-        score += leaves[tree].take(leaf)
+        _add(score, leaves[tree], leaf)
         if len(guess):
-            guess += leaves[tree].take(_leaf(there, asked))
+            _add(guess, leaves[tree], _leaf(there, asked))
             losses.append(others.total(guess))
             if min(losses) not in losses[-PATIENCE:]:
                 break
@@ -149,19 +161,29 @@ def boosted(rows: Rows, loss: Loss, seen: Mask, judged: Mask, columns: Sequence[
     ), losses
 
 
-def _questions(codes: Bytes, left: Floats, widths: Sequence[int], penalty: float,
+def _questions(codes: Bytes, left: Floats, drawn: Integers, widths: Sequence[int], penalty: float,
                rng: np.random.Generator) -> list[list[int]]:  # fmt: skip
     """One question after the other, each the one of half the columns that explains most in all leaves together.
 
-    `codes`: shape (columns, rows); `left`: what is still to be explained, shape (rows,).
+    `codes`: shape (columns, rows); `left`: what is still to be explained, shape (rows,); `drawn`: the rows that say so.
     """
-    wide, counted = codes.astype(np.int64), left + ONE_ROW
-    leaf, n_leaves = np.zeros(len(left), dtype=np.int64), 1
     n_looked_at = min(-(-len(widths) // 2), LOOKED_AT)
+    looked_at = [np.sort(rng.permutation(len(widths))[:n_looked_at]) for _ in range(DEPTH)]
+    if compiled.trees is not None:
+        asked = np.zeros((DEPTH, 2), dtype=np.int64)
+        compiled.trees.questions(codes, left, drawn, np.array(looked_at), np.array(widths), penalty, asked)
+        return asked.tolist()
+    return _questions_of(codes[:, drawn].astype(np.int64), left[drawn] + ONE_ROW, looked_at, widths, penalty)
+
+
+def _questions_of(wide: Integers, counted: Floats, looked_at: Sequence[Integers], widths: Sequence[int],
+                  penalty: float) -> list[list[int]]:  # fmt: skip
+    """The same of the drawn rows and what each counts; `looked_at`: columns for each question."""
+    leaf, n_leaves = np.zeros(len(counted), dtype=np.int64), 1
     found: list[list[int]] = []
-    for _ in range(DEPTH):
+    for columns in looked_at:
         best = -1.0, 0, 0
-        for column in np.sort(rng.permutation(len(widths))[:n_looked_at]).tolist():
+        for column in columns.tolist():
             width = widths[column]
             cell = leaf * width
             cell += wide[column]
@@ -184,12 +206,24 @@ def _questions(codes: Bytes, left: Floats, widths: Sequence[int], penalty: float
 
 def _leaf(codes: Bytes, questions: Sequence[Sequence[int]]) -> Bytes:
     """The number of each row's leaf. Answers are not kept for other trees: asking again is quicker than the memory."""
+    if compiled.trees is not None:
+        leaf = np.empty(codes.shape[1], dtype=np.uint8)
+        compiled.trees.find_leaves(codes, np.array(questions), leaf)
+        return leaf
     leaf, answer = np.zeros(codes.shape[1], dtype=np.uint8), np.empty(codes.shape[1], dtype=bool)
     for column, at in questions:
         np.greater(codes[column], at, out=answer)
         leaf += leaf
         leaf += answer.view(np.uint8)
     return leaf
+
+
+def _add(score: Floats, leaves: Floats, leaf: Bytes) -> None:
+    """What a tree's leaves say of each row, in place."""
+    if compiled.trees is not None:
+        compiled.trees.add_leaves(leaf, leaves, score)
+    else:
+        score += leaves.take(leaf)
 
 
 def _codes(rows: Rows, column: int, wanted: Floats, seen: Mask, nominal: bool) -> Bytes:
