@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.encode.random_numbers import random_words
 
@@ -31,6 +32,10 @@ class AliasTables:
         """
         n, k = probabilities.shape
         total = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
+        if compiled.tables is not None:
+            cells = np.empty(n * k, dtype=np.uint32 if k <= NARROW else np.uint64)
+            compiled.tables.fill_alias_cells(np.ascontiguousarray(probabilities), total[:, 0], cells)
+            return cls(cells, k)
         mass = np.where(total > 0, probabilities * (k / np.where(total > 0, total, 1.0)), 1.0)
         accept, other = _paired(mass)
         own = np.tile(np.arange(k), n)
@@ -48,8 +53,13 @@ class AliasTables:
         n, k = len(context), self.n_values
         if k == 1:
             return np.zeros(n, dtype=np.int64)
+        words = random_words(n, np.uint32, rng)
+        if compiled.tables is not None:
+            values = np.empty(n, dtype=np.int64)
+            compiled.tables.draw_values(self.cells, k, np.ascontiguousarray(context), words, values)
+            return values
         # 32 random bits times k: the whole part is the slot, the rest says whether its own value stands.
-        place = np.multiply(random_words(n, np.uint32, rng), np.uint64(k), dtype=np.uint64)
+        place = np.multiply(words, np.uint64(k), dtype=np.uint64)
         chance = place.astype(np.uint32)
         slot: Integers = np.right_shift(place, np.uint64(32), out=place).view(np.int64)
         at = context * k
