@@ -19,10 +19,8 @@ cdef double TWO_TO_52 = 4503599627370496.0  # from there on doubles are integers
 # --- Alias tables ---------------------------------------------------------------------------------------------------
 
 
-def fill_alias_cells(const Probability[:, ::1] probabilities, const double[::1] total, Cell[::1] cells):
+def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells):
     cdef Py_ssize_t n = probabilities.shape[0], k = probabilities.shape[1], context
-    if n == 0 or k == 0:
-        return
     cdef double* mass = <double*> malloc(k * sizeof(double))
     cdef int32_t* line = <int32_t*> malloc(k * sizeof(int32_t))
     try:
@@ -30,19 +28,51 @@ def fill_alias_cells(const Probability[:, ::1] probabilities, const double[::1] 
             raise MemoryError
         with nogil:
             for context in range(n):
-                _pair_up(&probabilities[context, 0], total[context], k, mass, line, &cells[context * k])
+                _pair_up(&probabilities[context, 0], k, mass, line, &cells[context * k])
     finally:
         free(mass)
         free(line)
 
 
-cdef inline void _pair_up(const Probability* p, double total, Py_ssize_t k, double* mass, int32_t* line,
-                          Cell* cells) noexcept nogil:
+cdef double _pairwise_sum(const double* values, Py_ssize_t n, Py_ssize_t step) noexcept nogil:
+    """In the order in which NumPy adds up along an axis, so that nothing depends on which of the two did it."""
+    cdef double total, s0, s1, s2, s3, s4, s5, s6, s7
+    cdef Py_ssize_t i, half
+    if n < 8:
+        total = 0.0
+        for i in range(n):
+            total += values[i * step]
+        return total
+    if n > 128:
+        half = n // 2
+        half -= half % 8
+        return _pairwise_sum(values, half, step) + _pairwise_sum(values + half * step, n - half, step)
+    s0, s1, s2, s3 = values[0], values[step], values[2 * step], values[3 * step]
+    s4, s5, s6, s7 = values[4 * step], values[5 * step], values[6 * step], values[7 * step]
+    i = 8
+    while i < n - n % 8:
+        s0 += values[i * step]
+        s1 += values[(i + 1) * step]
+        s2 += values[(i + 2) * step]
+        s3 += values[(i + 3) * step]
+        s4 += values[(i + 4) * step]
+        s5 += values[(i + 5) * step]
+        s6 += values[(i + 6) * step]
+        s7 += values[(i + 7) * step]
+        i += 8
+    total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    while i < n:
+        total += values[i * step]
+        i += 1
+    return total
+
+
+cdef inline void _pair_up(const Probability* p, Py_ssize_t k, double* mass, int32_t* line, Cell* cells) noexcept nogil:
     """Fill up every light value of one context from a heavy one.
 
     `line` has the light values, then the heavy ones: one that grows light is next in line where it stands.
     """
-    cdef double unit, own, left, scale
+    cdef double total, unit, own, left, scale
     cdef Cell certain, threshold
     cdef int bits
     cdef Py_ssize_t i, n_light = 0, taking = 0, giving, heavy, taker, giver
@@ -52,11 +82,13 @@ cdef inline void _pair_up(const Probability* p, double total, Py_ssize_t k, doub
         scale, bits, certain = 4294967296.0, 32, <uint64_t> 0xFFFFFFFF << 32
     for i in range(k):
         cells[i] = certain
+        mass[i] = p[i]
+    total = _pairwise_sum(mass, k, 1)
     if not total > 0:
         return
     unit = k / total
     for i in range(k):
-        mass[i] = p[i] * unit
+        mass[i] *= unit
         n_light += mass[i] < 1.0
     if n_light == 0 or n_light == k:
         return

@@ -11,6 +11,7 @@ from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.encode.random_numbers import random_words
 
 NARROW = 256
+MOST_COMPILED = 8_192  # values per context: of more, NumPy adds up buffer by buffer
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class AliasTables:
         `probabilities`: shape (contexts, values), at most 65,536 values.
         """
         n, k = probabilities.shape
-        total = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
-        if compiled.tables is not None:
+        if compiled.tables is not None and 0 < k <= MOST_COMPILED:
             cells = np.empty(n * k, dtype=np.uint32 if k <= NARROW else np.uint64)
-            compiled.tables.fill_alias_cells(np.ascontiguousarray(probabilities), total[:, 0], cells)
+            compiled.tables.fill_alias_cells(np.ascontiguousarray(probabilities), cells)
             return cls(cells, k)
+        total = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
         mass = np.where(total > 0, probabilities * (k / np.where(total > 0, total, 1.0)), 1.0)
         accept, other = _paired(mass)
         own = np.tile(np.arange(k), n)
