@@ -145,3 +145,465 @@ cdef inline int64_t _drawn(const Cell* cells, uint64_t k, uint32_t word) noexcep
         return <uint8_t> (slot + (cell & <uint32_t> -<int32_t> ((chance >> 8) >= (cell >> 8))))
     else:
         return <uint16_t> (slot + (cell & <uint64_t> -<int64_t> (chance >= <uint32_t> (cell >> 32))))
+
+
+# --- Conditional probability tables ---------------------------------------------------------------------------------
+#
+# Tables are (contexts, digits), a context being a row-major number of the node's own coarser group and its parents' groups.
+# Few contexts hold rows: only there do counts and weights matter, the rest follows from the tables of pairs.
+
+
+cdef class _Pairs:
+    """The tables of the node and each of its parents: (own groups, parent's groups, digits), one after the other."""
+
+    cdef const int64_t[::1] sizes  # own groups, then the groups of each parent
+    cdef Py_ssize_t n, n_own, n_digits, n_contexts
+    cdef Py_ssize_t* start  # where each begins
+    cdef double* counts  # rows
+    cdef double* factor  # what a distribution is to be multiplied by
+    cdef double* allowed  # 0 where the combination is impossible, else 1; NULL where all are possible
+    cdef double* fitted  # the factors before `forbid`
+    cdef double* expected  # of the one at work
+    cdef double* update  # of the one at work: the latest round's part of its factors
+
+    def __cinit__(self, const int64_t[::1] sizes, Py_ssize_t n_digits):
+        cdef Py_ssize_t j, i, longest = 0
+        self.sizes, self.n, self.n_own, self.n_digits = sizes, sizes.shape[0] - 1, sizes[0], n_digits
+        self.start = <Py_ssize_t*> malloc((self.n + 1) * sizeof(Py_ssize_t))
+        if self.start == NULL:
+            raise MemoryError
+        self.n_contexts, self.start[0] = self.n_own, 0
+        for j in range(self.n):
+            self.n_contexts *= sizes[j + 1]
+            self.start[j + 1] = self.start[j] + self.n_own * sizes[j + 1] * n_digits
+            longest = max(longest, self.start[j + 1] - self.start[j])
+        self.counts = <double*> calloc(self.start[self.n], sizeof(double))
+        self.factor = <double*> malloc(self.start[self.n] * sizeof(double))
+        self.expected = <double*> malloc(longest * sizeof(double))
+        self.update = <double*> malloc(longest * sizeof(double))
+        if self.counts == NULL or self.factor == NULL or self.expected == NULL or self.update == NULL:
+            raise MemoryError
+        for i in range(self.start[self.n]):
+            self.factor[i] = 1.0
+
+    def __dealloc__(self):
+        free(self.start)
+        free(self.counts)
+        free(self.factor)
+        free(self.allowed)
+        free(self.fitted)
+        free(self.expected)
+        free(self.update)
+
+    cdef void count(self, _Occupied rows, const int64_t* counts) noexcept nogil:
+        cdef Py_ssize_t i, j, x, k = self.n_digits
+        cdef double* pair
+        cdef const int64_t* here
+        for i in range(rows.n):
+            here = counts + rows.context[i] * k
+            for j in range(self.n):
+                pair = self.counts + rows.place[i * self.n + j]
+                for x in range(k):
+                    pair[x] += here[x]
+
+    cdef void count_all(self, const int64_t* counts, Py_ssize_t* axis) noexcept nogil:
+        """As `count`, of all contexts, most of which hold no rows. `axis`: zeros, as which they are left, too."""
+        cdef Py_ssize_t outer, group, j, x, k = self.n_digits, size = self.sizes[self.n]
+        cdef double* pair
+        cdef int64_t found
+        for outer in range(self.n_contexts // size):
+            for group in range(size):
+                found = 0
+                for x in range(k):
+                    found |= counts[x]
+                if found:
+                    axis[self.n] = group
+                    for j in range(self.n):
+                        pair = self.counts + self.start[j] + (axis[0] * self.sizes[j + 1] + axis[j + 1]) * k
+                        for x in range(k):
+                            pair[x] += counts[x]
+                counts += k
+            _advance(axis, &self.sizes[0], self.n)
+        axis[self.n] = 0
+
+    cdef void fit(self, _Occupied rows, double* p, int rounds, double strength) noexcept nogil:
+        """Factors by which the distributions, weighted by rows, meet the counts of every pair in turn.
+
+        `p`: of the contexts that hold rows; on return they lack the last factors. Each pass multiplies by the factors of
+        one pair and adds up what the next pair is to expect.
+        """
+        cdef Py_ssize_t j, i, x, k = self.n_digits, last = -1
+        cdef double total, weight
+        cdef double* here
+        cdef double* factor
+        cdef double* expected
+        cdef int number
+        for number in range(rounds):
+            for j in range(self.n - 1, -1, -1):
+                memset(self.expected, 0, (self.start[j + 1] - self.start[j]) * sizeof(double))
+                for i in range(rows.n):
+                    here, weight = p + i * k, rows.weight[i]
+                    expected = self.expected + (rows.place[i * self.n + j] - self.start[j])
+                    if last >= 0:
+                        factor = self.update + (rows.place[i * self.n + last] - self.start[last])
+                        total = 0.0
+                        for x in range(k):
+                            here[x] *= factor[x]
+                            total += here[x]
+                        total = 1.0 / max(total, 1e-300)
+                        for x in range(k):
+                            here[x] *= total
+                    for x in range(k):
+                        expected[x] += weight * here[x]
+                self.lift(j, strength)
+                last = j
+
+    cdef void lift(self, Py_ssize_t j, double strength) noexcept nogil:
+        """The factors by which what is expected meets the counts, held back by `strength` rows."""
+        cdef Py_ssize_t row, x, k = self.n_digits
+        cdef double counted, total, hold, scale, expected
+        cdef const double* counts
+        cdef double* factor
+        cdef double* update
+        for row in range(self.n_own * self.sizes[j + 1]):
+            counts, factor = self.counts + self.start[j] + row * k, self.factor + self.start[j] + row * k
+            update = self.update + row * k
+            counted = total = 0.0
+            for x in range(k):
+                counted += counts[x]
+                total += self.expected[row * k + x]
+            hold, scale = strength / max(counted, 1.0), counted / max(total, 1e-9)
+            for x in range(k):
+                expected = self.expected[row * k + x] * scale
+                update[x] = (counts[x] / max(expected, 1e-9) + hold) / (1.0 + hold) if expected > 1e-9 else 1.0
+                factor[x] *= update[x]
+
+    cdef int exclude(self, Py_ssize_t min_rows, double certain_zero) except -1:
+        """Mark the impossible combinations."""
+        cdef Py_ssize_t j, i, n_impossible = 0
+        cdef double* alone = <double*> malloc(self.n_own * self.n_digits * sizeof(double))
+        cdef double* allowed = <double*> malloc(self.start[self.n] * sizeof(double))
+        try:
+            if alone == NULL or allowed == NULL:
+                raise MemoryError
+            with nogil:
+                for i in range(self.start[self.n]):
+                    allowed[i] = 1.0
+                for j in range(self.n):
+                    n_impossible += self.find_impossible(j, min_rows, certain_zero, alone, allowed + self.start[j])
+        except:
+            free(allowed)
+            raise
+        finally:
+            free(alone)
+        if n_impossible:
+            self.allowed = allowed
+        else:
+            free(allowed)
+        return 0
+
+    cdef int forbid(self) except -1 nogil:
+        """Make the factors of impossible combinations 0; `fitted` keeps them as they were."""
+        cdef Py_ssize_t i
+        if self.allowed == NULL:
+            return 0
+        self.fitted = self.factor
+        self.factor = <double*> malloc(self.start[self.n] * sizeof(double))
+        if self.factor == NULL:
+            with gil:
+                raise MemoryError
+        for i in range(self.start[self.n]):
+            self.factor[i] = self.fitted[i] * self.allowed[i]
+        return 0
+
+    cdef void exclude_in_turn(self, const Py_ssize_t* axis, const double* source, double* into) noexcept nogil:
+        """A context to which the pairs together leave no value: each excludes what it can of what those before it left."""
+        cdef Py_ssize_t j, x, at, k = self.n_digits
+        cdef double mass = 0.0, left
+        for x in range(k):
+            into[x] = source[x]
+        for j in range(self.n):
+            at = self.start[j] + (axis[0] * self.sizes[j + 1] + axis[j + 1]) * k
+            for x in range(k):
+                into[x] *= self.fitted[at + x]
+        for x in range(k):
+            mass += into[x]
+        for x in range(k):
+            into[x] /= max(mass, 1e-300)
+        for j in range(self.n - 1, -1, -1):
+            at, left = self.start[j] + (axis[0] * self.sizes[j + 1] + axis[j + 1]) * k, 0.0
+            for x in range(k):
+                left += into[x] * self.allowed[at + x]
+            if left > 0:
+                for x in range(k):
+                    into[x] = into[x] * self.allowed[at + x] / left
+
+    cdef Py_ssize_t find_impossible(self, Py_ssize_t j, Py_ssize_t min_rows, double certain_zero, double* alone,
+                                    double* allowed) noexcept nogil:
+        """How many combinations with a parent are impossible: 0 in `allowed`. See `_possible`."""
+        cdef Py_ssize_t own, group, x, k = self.n_digits, size = self.sizes[j + 1], row, n_seen, n_pairs = 0, found = 0
+        cdef double rows = 0.0, rows_here, total, elsewhere
+        cdef bint determined = True, determining = True
+        cdef const double* counts = self.counts + self.start[j]
+        cdef double* unseen = self.expected  # rows that are expected where none was seen
+        for own in range(self.n_own):
+            rows_here = 0.0
+            for x in range(k):
+                alone[own * k + x], n_seen = 0.0, 0
+                for group in range(size):
+                    alone[own * k + x] += counts[(own * size + group) * k + x]
+                    n_seen += counts[(own * size + group) * k + x] > 0
+                rows_here += alone[own * k + x]
+                determining = determining and n_seen <= 1
+            rows += rows_here
+            for row in range(own * size, (own + 1) * size):
+                total, n_seen = 0.0, 0
+                for x in range(k):
+                    total += counts[row * k + x]
+                    n_seen += counts[row * k + x] > 0
+                n_pairs += n_seen > 0
+                determined = determined and n_seen <= 1
+                for x in range(k):
+                    unseen[row * k + x] = (
+                        total * alone[own * k + x] / max(rows_here, 1.0) if counts[row * k + x] == 0 else 0.0
+                    )
+                    if unseen[row * k + x] >= certain_zero:
+                        allowed[row * k + x] = 0.0
+                if n_seen == 1:
+                    elsewhere = 0.0
+                    for x in range(k):
+                        elsewhere += unseen[row * k + x]
+                    if self.n_own * size == 1:
+                        elsewhere = _pairwise_sum(unseen, k, 1)
+                    if elsewhere >= certain_zero:
+                        for x in range(k):
+                            if counts[row * k + x] == 0:
+                                allowed[row * k + x] = 0.0
+            for x in range(k):
+                n_seen = 0
+                for row in range(own * size, (own + 1) * size):
+                    n_seen += counts[row * k + x] > 0
+                if n_seen == 1 and _pairwise_sum(unseen + own * size * k + x, size, k) >= certain_zero:
+                    for row in range(own * size, (own + 1) * size):
+                        if counts[row * k + x] == 0:
+                            allowed[row * k + x] = 0.0
+        determined = (determined or determining) and rows >= 2 * min_rows * max(n_pairs, 1)
+        for row in range(self.n_own * size):
+            total = 0.0
+            for x in range(k):
+                total += counts[row * k + x]
+            for x in range(k):
+                if determined and total > 0 and counts[row * k + x] == 0:
+                    allowed[row * k + x] = 0.0
+                found += allowed[row * k + x] == 0
+        return found
+
+
+cdef class _Occupied:
+    """The contexts that hold rows: how many, and where each lies in the table of every pair."""
+
+    cdef Py_ssize_t n
+    cdef Py_ssize_t* context
+    cdef double* weight
+    cdef Py_ssize_t* place
+
+    def __cinit__(self, _Pairs pairs, const int64_t[::1] rows):
+        cdef Py_ssize_t outer, group, j, c = 0, last = pairs.n, size = pairs.sizes[pairs.n], k = pairs.n_digits
+        cdef Py_ssize_t* axis = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
+        for outer in range(pairs.n_contexts):
+            self.n += rows[outer] > 0
+        self.context = <Py_ssize_t*> malloc(self.n * sizeof(Py_ssize_t))
+        self.weight = <double*> malloc(self.n * sizeof(double))
+        self.place = <Py_ssize_t*> malloc(self.n * last * sizeof(Py_ssize_t))
+        try:
+            if axis == NULL or self.n and (self.context == NULL or self.weight == NULL or self.place == NULL):
+                raise MemoryError
+            self.n = 0
+            for outer in range(pairs.n_contexts // size):
+                for group in range(size):
+                    if rows[c] > 0:
+                        axis[last] = group
+                        for j in range(last):
+                            self.place[self.n * last + j] = (
+                                pairs.start[j] + (axis[0] * pairs.sizes[j + 1] + axis[j + 1]) * k
+                            )
+                        self.context[self.n], self.weight[self.n] = c, rows[c]
+                        self.n += 1
+                    c += 1
+                _advance(axis, &pairs.sizes[0], last)
+        finally:
+            free(axis)
+
+    def __dealloc__(self):
+        free(self.context)
+        free(self.weight)
+        free(self.place)
+
+
+cdef inline void _advance(Py_ssize_t* axis, const int64_t* sizes, Py_ssize_t n) noexcept nogil:
+    """The next combination of the first `n` axes, the last of them fastest."""
+    cdef Py_ssize_t j = n - 1
+    while j >= 0:
+        axis[j] += 1
+        if axis[j] < sizes[j]:
+            return
+        axis[j] = 0
+        j -= 1
+
+
+cdef inline void _common_factors(_Pairs pairs, const Py_ssize_t* axis, double* common) noexcept nogil:
+    """The product over all parents but the last, whose groups alone change from a context to the next."""
+    cdef Py_ssize_t j, x, k = pairs.n_digits
+    cdef const double* factor
+    for x in range(k):
+        common[x] = 1.0
+    for j in range(pairs.n - 1):
+        factor = pairs.factor + pairs.start[j] + (axis[0] * pairs.sizes[j + 1] + axis[j + 1]) * k
+        for x in range(k):
+            common[x] *= factor[x]
+
+
+def coarsen(const int64_t[:, ::1] counts, const int64_t[::1] groups, Py_ssize_t inner, int64_t[:, ::1] coarser,
+            int64_t[::1] total):
+    cdef Py_ssize_t k = counts.shape[1], size = groups.shape[0], outer, group, i, x, c = 0, n_coarse
+    cdef int64_t here
+    cdef int64_t* into
+    if counts.shape[0] == 0:
+        return
+    n_coarse = groups[size - 1] + 1
+    with nogil:
+        for outer in range(counts.shape[0] // (size * inner)):
+            for group in range(size):
+                into = &coarser[(outer * n_coarse + groups[group]) * inner, 0]
+                for i in range(inner):
+                    here = 0
+                    for x in range(k):
+                        here += counts[c, x]
+                    total[c] = here
+                    if here:
+                        for x in range(k):
+                            into[i * k + x] += counts[c, x]
+                    c += 1
+
+
+cdef inline Py_ssize_t _shorter(Py_ssize_t context, const int64_t[::1] groups, Py_ssize_t n_coarse,
+                                Py_ssize_t inner) noexcept nogil:
+    """The shorter context, one axis of which has the coarser `groups`; `inner`: the size of all axes after that one."""
+    cdef Py_ssize_t size = groups.shape[0], outer = context // (size * inner), rest = context % (size * inner)
+    return (outer * n_coarse + groups[rest // inner]) * inner + rest % inner
+
+
+def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const double[:, ::1] shorter,
+             const int64_t[::1] sizes, Py_ssize_t axis, const int64_t[::1] groups, Py_ssize_t min_rows, double weight,
+             int rounds, double strength, double certain_zero, double[:, ::1] result):
+    if counts.shape[0] == 0:
+        return
+    cdef Py_ssize_t k = counts.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, row, start
+    cdef Py_ssize_t n_coarse = groups[groups.shape[0] - 1] + 1, inner = 1, size = sizes[last]
+    cdef bint on_last = axis == last
+    cdef double all_rows, mass
+    cdef const double* source
+    cdef const double* factor
+    cdef double* into
+    cdef double* p = NULL
+    cdef _Pairs pairs = _Pairs(sizes, k)
+    cdef _Occupied rows = _Occupied(pairs, total)
+    cdef Py_ssize_t* place = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
+    cdef double* common = <double*> malloc(k * sizeof(double))
+    try:
+        if place == NULL or common == NULL:
+            raise MemoryError
+        pairs.count(rows, &counts[0, 0])
+        pairs.exclude(min_rows, certain_zero)
+        if rounds:
+            p = <double*> malloc(max(rows.n, 1) * k * sizeof(double))
+            if p == NULL:
+                raise MemoryError
+            for i in range(axis + 1, last + 1):
+                inner *= sizes[i]
+            with nogil:
+                for i in range(rows.n):
+                    row = _shorter(rows.context[i], groups, n_coarse, inner)
+                    for x in range(k):
+                        p[i * k + x] = shorter[row, x]
+                pairs.fit(rows, p, rounds, strength)
+        with nogil:
+            pairs.forbid()
+            inner = 1
+            for i in range(axis + 1, last):
+                inner *= sizes[i]
+            for outer in range(pairs.n_contexts // size):
+                start = outer * n_coarse if on_last else _shorter(outer, groups, n_coarse, inner) * size
+                if rounds or pairs.allowed != NULL:
+                    _common_factors(pairs, place, common)
+                factor = pairs.factor + pairs.start[last - 1] + place[0] * size * k
+                for group in range(size):
+                    source = &shorter[start + (groups[group] if on_last else group), 0]
+                    into = &result[c, 0]
+                    if rounds or pairs.allowed != NULL:
+                        mass = 0.0
+                        for x in range(k):
+                            into[x] = source[x] * common[x] * factor[group * k + x]
+                            mass += into[x]
+                        if mass > 0:
+                            for x in range(k):
+                                into[x] /= mass
+                        elif pairs.allowed != NULL:
+                            place[last] = group
+                            pairs.exclude_in_turn(place, source, into)
+                    else:
+                        for x in range(k):
+                            into[x] = source[x]
+                    if total[c] >= min_rows and total[c] > 0:
+                        all_rows = total[c] + weight
+                        for x in range(k):
+                            into[x] = (counts[c, x] + weight * into[x]) / all_rows
+                    c += 1
+                _advance(place, &sizes[0], last)
+    finally:
+        free(place)
+        free(common)
+        free(p)
+
+
+def calibrate(const int64_t[:, ::1] counts, const double[:, ::1] table, const int64_t[::1] drawn,
+              const int64_t[::1] sizes, int rounds, double strength, float[:, ::1] result):
+    if counts.shape[0] == 0:
+        return
+    cdef Py_ssize_t k = counts.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, size = sizes[last]
+    cdef double mass
+    cdef const double* source
+    cdef const double* factor
+    cdef double* p = NULL
+    cdef _Pairs pairs = _Pairs(sizes, k)
+    cdef _Occupied rows = _Occupied(pairs, drawn)
+    cdef Py_ssize_t* place = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
+    cdef double* common = <double*> malloc(2 * k * sizeof(double))
+    cdef double* moved = common + k
+    try:
+        p = <double*> malloc(max(rows.n, 1) * k * sizeof(double))
+        if place == NULL or common == NULL or p == NULL:
+            raise MemoryError
+        with nogil:
+            pairs.count_all(&counts[0, 0], place)
+            for i in range(rows.n):
+                for x in range(k):
+                    p[i * k + x] = table[rows.context[i], x]
+            pairs.fit(rows, p, rounds, strength)
+            for outer in range(pairs.n_contexts // size):
+                _common_factors(pairs, place, common)
+                factor = pairs.factor + pairs.start[last - 1] + place[0] * size * k
+                for group in range(size):
+                    source, mass = &table[c, 0], 0.0
+                    for x in range(k):
+                        moved[x] = source[x] * common[x] * factor[group * k + x]
+                        mass += moved[x]
+                    mass = 1.0 / max(mass, 1e-300)
+                    for x in range(k):
+                        result[c, x] = <float> (moved[x] * mass)
+                    c += 1
+                _advance(place, &sizes[0], last)
+    finally:
+        free(place)
+        free(common)
+        free(p)

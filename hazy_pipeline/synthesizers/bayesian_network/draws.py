@@ -26,7 +26,7 @@ class Draws:
             context += self.groups[axis]
         return context
 
-    def calibrate(self, layouts: Iterable[Layout], counts: Iterable[Integers], tables: Iterable[Floats],
+    def calibrate(self, layouts: Iterable[Layout], counts: Iterable[Integers], tables: Iterable[Floats | Probabilities],
                   ) -> tuple[tuple[Probabilities, ...], tuple[AliasTables, ...]]:  # fmt: skip
         """Draw one node after the other, each from its table as calibrated on the rows drawn so far: see `calibrated`."""
         moved, samplers = [], []
@@ -34,7 +34,7 @@ class Draws:
             context = self.context(layout)
             if layout.family.steps:
                 table = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
-            moved.append(table.astype(np.float32))
+            moved.append(table.astype(np.float32, copy=False))
             samplers.append(AliasTables.build(moved[-1]))
             self.draw(layout, samplers[-1], context)
         return tuple(moved), tuple(samplers)
