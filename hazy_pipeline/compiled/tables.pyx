@@ -34,36 +34,27 @@ def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells):
         free(line)
 
 
-cdef double _pairwise_sum(const double* values, Py_ssize_t n, Py_ssize_t step) noexcept nogil:
-    """In the order in which NumPy adds up along an axis, so that nothing depends on which of the two did it."""
-    cdef double total, s0, s1, s2, s3, s4, s5, s6, s7
-    cdef Py_ssize_t i, half
-    if n < 8:
-        total = 0.0
-        for i in range(n):
-            total += values[i * step]
-        return total
+cdef double _pairwise_sum(const double* values, Py_ssize_t n) noexcept nogil:
+    """In the order in which NumPy adds up along a last axis, so that nothing depends on which of the two did it."""
+    cdef double total = 0.0
+    cdef double part[8]
+    cdef Py_ssize_t i, j, half
     if n > 128:
         half = n // 2
         half -= half % 8
-        return _pairwise_sum(values, half, step) + _pairwise_sum(values + half * step, n - half, step)
-    s0, s1, s2, s3 = values[0], values[step], values[2 * step], values[3 * step]
-    s4, s5, s6, s7 = values[4 * step], values[5 * step], values[6 * step], values[7 * step]
-    i = 8
-    while i < n - n % 8:
-        s0 += values[i * step]
-        s1 += values[(i + 1) * step]
-        s2 += values[(i + 2) * step]
-        s3 += values[(i + 3) * step]
-        s4 += values[(i + 4) * step]
-        s5 += values[(i + 5) * step]
-        s6 += values[(i + 6) * step]
-        s7 += values[(i + 7) * step]
-        i += 8
-    total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-    while i < n:
-        total += values[i * step]
-        i += 1
+        return _pairwise_sum(values, half) + _pairwise_sum(values + half, n - half)
+    if n < 8:
+        for i in range(n):
+            total += values[i]
+        return total
+    for j in range(8):
+        part[j] = values[j]
+    for i in range(1, n // 8):
+        for j in range(8):
+            part[j] += values[8 * i + j]
+    total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
+    for i in range(n - n % 8, n):
+        total += values[i]
     return total
 
 
@@ -83,7 +74,7 @@ cdef inline void _pair_up(const Probability* p, Py_ssize_t k, double* mass, int3
     for i in range(k):
         cells[i] = certain
         mass[i] = p[i]
-    total = _pairwise_sum(mass, k, 1)
+    total = _pairwise_sum(mass, k)
     if not total > 0:
         return
     unit = k / total
@@ -160,14 +151,14 @@ cdef class _Pairs:
     cdef Py_ssize_t n, n_own, n_digits, n_contexts
     cdef Py_ssize_t* start  # where each begins
     cdef double* counts  # rows
-    cdef double* factor  # what a distribution is to be multiplied by
-    cdef double* allowed  # 0 where the combination is impossible, else 1; NULL where all are possible
-    cdef double* fitted  # the factors before `forbid`
+    cdef double* factor  # what a distribution is to be multiplied by, unless nothing is fitted or impossible
+    cdef double* fitted  # the factors before impossible combinations made some of them 0
+    cdef uint8_t* allowed  # 0 where the combination is impossible, else 1; NULL where all are possible
     cdef double* expected  # of the one at work
     cdef double* update  # of the one at work: the latest round's part of its factors
 
     def __cinit__(self, const int64_t[::1] sizes, Py_ssize_t n_digits):
-        cdef Py_ssize_t j, i, longest = 0
+        cdef Py_ssize_t j, longest = 0
         self.sizes, self.n, self.n_own, self.n_digits = sizes, sizes.shape[0] - 1, sizes[0], n_digits
         self.start = <Py_ssize_t*> malloc((self.n + 1) * sizeof(Py_ssize_t))
         if self.start == NULL:
@@ -183,8 +174,6 @@ cdef class _Pairs:
         self.update = <double*> malloc(longest * sizeof(double))
         if self.counts == NULL or self.factor == NULL or self.expected == NULL or self.update == NULL:
             raise MemoryError
-        for i in range(self.start[self.n]):
-            self.factor[i] = 1.0
 
     def __dealloc__(self):
         free(self.start)
@@ -238,6 +227,9 @@ cdef class _Pairs:
         cdef double* factor
         cdef double* expected
         cdef int number
+        if rounds == 0:
+            for i in range(self.start[self.n]):
+                self.factor[i] = 1.0
         for number in range(rounds):
             for j in range(self.n - 1, -1, -1):
                 memset(self.expected, 0, (self.start[j + 1] - self.start[j]) * sizeof(double))
@@ -255,55 +247,59 @@ cdef class _Pairs:
                             here[x] *= total
                     for x in range(k):
                         expected[x] += weight * here[x]
-                self.lift(j, strength)
+                self.lift(j, strength, number == 0)
                 last = j
 
-    cdef void lift(self, Py_ssize_t j, double strength) noexcept nogil:
+    cdef void lift(self, Py_ssize_t j, double strength, bint is_first) noexcept nogil:
         """The factors by which what is expected meets the counts, held back by `strength` rows."""
         cdef Py_ssize_t row, x, k = self.n_digits
-        cdef double counted, total, hold, scale, expected
-        cdef const double* counts
-        cdef double* factor
-        cdef double* update
+        cdef double counted, total, hold, scale, share, expected, ratio
+        cdef const double* counts = self.counts + self.start[j]
+        cdef const double* found = self.expected
+        cdef double* factor = self.factor + self.start[j]
+        cdef double* update = self.update
         for row in range(self.n_own * self.sizes[j + 1]):
-            counts, factor = self.counts + self.start[j] + row * k, self.factor + self.start[j] + row * k
-            update = self.update + row * k
             counted = total = 0.0
             for x in range(k):
                 counted += counts[x]
-                total += self.expected[row * k + x]
-            hold, scale = strength / max(counted, 1.0), counted / max(total, 1e-9)
+                total += found[x]
+            if counted > 0 and total > 0:
+                hold, scale = strength / max(counted, 1.0), counted / max(total, 1e-9)
+                share = 1.0 / (1.0 + hold)
+                for x in range(k):
+                    expected = found[x] * scale
+                    ratio = (counts[x] / max(expected, 1e-9) + hold) * share
+                    update[x] = ratio if expected > 1e-9 else 1.0
+            else:
+                for x in range(k):
+                    update[x] = 1.0
             for x in range(k):
-                expected = self.expected[row * k + x] * scale
-                update[x] = (counts[x] / max(expected, 1e-9) + hold) / (1.0 + hold) if expected > 1e-9 else 1.0
-                factor[x] *= update[x]
+                factor[x] = update[x] if is_first else factor[x] * update[x]
+            counts, found, factor, update = counts + k, found + k, factor + k, update + k
 
     cdef int exclude(self, Py_ssize_t min_rows, double certain_zero) except -1:
         """Mark the impossible combinations."""
-        cdef Py_ssize_t j, i, n_impossible = 0
-        cdef double* alone = <double*> malloc(self.n_own * self.n_digits * sizeof(double))
-        cdef double* allowed = <double*> malloc(self.start[self.n] * sizeof(double))
+        cdef Py_ssize_t j, n_impossible = 0
+        cdef Py_ssize_t* n_with = <Py_ssize_t*> malloc(self.n_digits * sizeof(Py_ssize_t))
+        cdef double* alone = <double*> malloc(self.n_digits * sizeof(double))
+        self.allowed = <uint8_t*> malloc(self.start[self.n])
         try:
-            if alone == NULL or allowed == NULL:
+            if n_with == NULL or alone == NULL or self.allowed == NULL:
                 raise MemoryError
             with nogil:
-                for i in range(self.start[self.n]):
-                    allowed[i] = 1.0
+                memset(self.allowed, 1, self.start[self.n])
                 for j in range(self.n):
-                    n_impossible += self.find_impossible(j, min_rows, certain_zero, alone, allowed + self.start[j])
-        except:
-            free(allowed)
-            raise
+                    n_impossible += self.find_impossible(j, min_rows, certain_zero, n_with, alone)
         finally:
+            free(n_with)
             free(alone)
-        if n_impossible:
-            self.allowed = allowed
-        else:
-            free(allowed)
+        if not n_impossible:
+            free(self.allowed)
+            self.allowed = NULL
         return 0
 
     cdef int forbid(self) except -1 nogil:
-        """Make the factors of impossible combinations 0; `fitted` keeps them as they were."""
+        """Make the factors of impossible combinations 0."""
         cdef Py_ssize_t i
         if self.allowed == NULL:
             return 0
@@ -338,65 +334,79 @@ cdef class _Pairs:
                 for x in range(k):
                     into[x] = into[x] * self.allowed[at + x] / left
 
-    cdef Py_ssize_t find_impossible(self, Py_ssize_t j, Py_ssize_t min_rows, double certain_zero, double* alone,
-                                    double* allowed) noexcept nogil:
-        """How many combinations with a parent are impossible: 0 in `allowed`. See `_possible`."""
-        cdef Py_ssize_t own, group, x, k = self.n_digits, size = self.sizes[j + 1], row, n_seen, n_pairs = 0, found = 0
-        cdef double rows = 0.0, rows_here, total, elsewhere
+    cdef Py_ssize_t find_impossible(self, Py_ssize_t j, Py_ssize_t min_rows, double certain_zero, Py_ssize_t* n_with,
+                                    double* alone) noexcept nogil:
+        """How many combinations with a parent are impossible, which are marked. See `_possible`.
+
+        `n_with`, `alone`: room for each digit's number of partners and of rows.
+        """
+        cdef Py_ssize_t own, x, k = self.n_digits, size = self.sizes[j + 1], row, n_seen, n_pairs = 0, found = 0
+        cdef double rows = 0.0, here, n
         cdef bint determined = True, determining = True
         cdef const double* counts = self.counts + self.start[j]
-        cdef double* unseen = self.expected  # rows that are expected where none was seen
+        cdef uint8_t* allowed = self.allowed + self.start[j]
+        cdef double* total = self.update  # rows per parent's group
+        cdef double* unseen = self.expected  # rows that would be expected where none was seen
         for own in range(self.n_own):
-            rows_here = 0.0
             for x in range(k):
-                alone[own * k + x], n_seen = 0.0, 0
-                for group in range(size):
-                    alone[own * k + x] += counts[(own * size + group) * k + x]
-                    n_seen += counts[(own * size + group) * k + x] > 0
-                rows_here += alone[own * k + x]
-                determining = determining and n_seen <= 1
-            rows += rows_here
+                alone[x], n_with[x] = 0.0, 0
+            here = 0.0
             for row in range(own * size, (own + 1) * size):
-                total, n_seen = 0.0, 0
+                total[row], n_seen = 0.0, 0
                 for x in range(k):
-                    total += counts[row * k + x]
-                    n_seen += counts[row * k + x] > 0
+                    n = counts[row * k + x]
+                    total[row] += n
+                    alone[x] += n
+                    n_with[x] += n > 0
+                    n_seen += n > 0
+                here += total[row]
                 n_pairs += n_seen > 0
                 determined = determined and n_seen <= 1
-                for x in range(k):
-                    unseen[row * k + x] = (
-                        total * alone[own * k + x] / max(rows_here, 1.0) if counts[row * k + x] == 0 else 0.0
-                    )
-                    if unseen[row * k + x] >= certain_zero:
-                        allowed[row * k + x] = 0.0
-                if n_seen == 1:
-                    elsewhere = 0.0
-                    for x in range(k):
-                        elsewhere += unseen[row * k + x]
-                    if self.n_own * size == 1:
-                        elsewhere = _pairwise_sum(unseen, k, 1)
-                    if elsewhere >= certain_zero:
-                        for x in range(k):
-                            if counts[row * k + x] == 0:
-                                allowed[row * k + x] = 0.0
-            for x in range(k):
+            if here == 0:
+                continue
+            rows += here
+            for row in range(own * size, (own + 1) * size):
+                if total[row] == 0:
+                    continue
                 n_seen = 0
-                for row in range(own * size, (own + 1) * size):
-                    n_seen += counts[row * k + x] > 0
-                if n_seen == 1 and _pairwise_sum(unseen + own * size * k + x, size, k) >= certain_zero:
-                    for row in range(own * size, (own + 1) * size):
-                        if counts[row * k + x] == 0:
-                            allowed[row * k + x] = 0.0
-        determined = (determined or determining) and rows >= 2 * min_rows * max(n_pairs, 1)
-        for row in range(self.n_own * size):
-            total = 0.0
+                for x in range(k):
+                    n = counts[row * k + x]
+                    n_seen += n > 0
+                    allowed[row * k + x] &= (n > 0) | (total[row] * alone[x] < certain_zero * here)
+                if n_seen == 1:
+                    for x in range(k):
+                        unseen[x] = total[row] * alone[x] / here if counts[row * k + x] == 0 else 0.0
+                    if _sum_over_digits(unseen, k, self.n_own * size == 1) >= certain_zero:
+                        for x in range(k):
+                            allowed[row * k + x] &= counts[row * k + x] > 0
             for x in range(k):
-                total += counts[row * k + x]
-            for x in range(k):
-                if determined and total > 0 and counts[row * k + x] == 0:
-                    allowed[row * k + x] = 0.0
-                found += allowed[row * k + x] == 0
+                determining = determining and n_with[x] <= 1
+                if n_with[x] == 1:
+                    for row in range(size):
+                        n = counts[(own * size + row) * k + x]
+                        unseen[row] = total[own * size + row] * alone[x] / here if n == 0 else 0.0
+                    if _pairwise_sum(unseen, size) >= certain_zero:
+                        for row in range(own * size, (own + 1) * size):
+                            allowed[row * k + x] &= counts[row * k + x] > 0
+        if (determined or determining) and rows >= 2 * min_rows * max(n_pairs, 1):
+            for row in range(self.n_own * size):
+                if total[row] > 0:
+                    for x in range(k):
+                        allowed[row * k + x] &= counts[row * k + x] > 0
+        for x in range(self.n_own * size * k):
+            found += allowed[x] == 0
         return found
+
+
+cdef double _sum_over_digits(const double* values, Py_ssize_t k, bint are_all) noexcept nogil:
+    """As NumPy adds up a first axis: in turn, or pairwise where the values `are_all` of the array."""
+    cdef Py_ssize_t x
+    cdef double total = 0.0
+    if are_all:
+        return _pairwise_sum(values, k)
+    for x in range(k):
+        total += values[x]
+    return total
 
 
 cdef class _Occupied:
@@ -515,7 +525,7 @@ def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const doubl
             raise MemoryError
         pairs.count(rows, &counts[0, 0])
         pairs.exclude(min_rows, certain_zero)
-        if rounds:
+        if rounds or pairs.allowed != NULL:
             p = <double*> malloc(max(rows.n, 1) * k * sizeof(double))
             if p == NULL:
                 raise MemoryError
