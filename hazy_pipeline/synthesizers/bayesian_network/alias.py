@@ -11,6 +11,7 @@ from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.encode.random_numbers import random_words
 
 NARROW = 256
+_ONE_AXIS = np.ones(1, dtype=np.int64)
 MOST_COMPILED = 8_192  # values per context: of more, NumPy adds up buffer by buffer
 
 
@@ -54,11 +55,9 @@ class AliasTables:
         n, k = len(context), self.n_values
         if k == 1:
             return np.zeros(n, dtype=np.int64)
-        words = random_words(n, np.uint32, rng)
         if compiled.tables is not None:
-            values = np.empty(n, dtype=np.int64)
-            compiled.tables.draw_values(self.cells, k, np.ascontiguousarray(context), words, values)
-            return values
+            return self.draw_at([np.ascontiguousarray(context)], _ONE_AXIS, rng)
+        words = random_words(n, np.uint32, rng)
         # 32 random bits times k: the whole part is the slot, the rest says whether its own value stands.
         place = np.multiply(words, np.uint64(k), dtype=np.uint64)
         chance = place.astype(np.uint32)
@@ -76,6 +75,18 @@ class AliasTables:
         value *= instead
         value += slot.astype(value.dtype)
         return value.astype(np.int64)
+
+    def draw_at(self, groups: list[Integers], sizes: Integers, rng: np.random.Generator, *,
+                below: tuple[Integers, Integers] | None = None, out: Integers | None = None) -> Integers:  # fmt: skip
+        """As `draw`, at least two values and compiled, of contexts given by the rows' groups on each of their axes.
+
+        `groups`: one axis or more, shape (n,) each; `sizes`: of the axes; `below`: what to add, and by which of the rows' groups.
+        """
+        words = random_words(len(groups[0]), np.uint32, rng)
+        values = np.empty(len(words), dtype=np.int64) if out is None else out
+        first, above = below or (None, None)
+        compiled.tables.draw_values(self.cells, self.n_values, groups, sizes, words, first, above, values)
+        return values
 
 
 def _paired(mass: Floats) -> tuple[Floats, Integers]:

@@ -39,6 +39,10 @@ class Layout:
     def sizes(self) -> tuple[int, ...]:
         return tuple(self.hierarchies[column].sizes[level] for column, level in self.axes)
 
+    @cached_property
+    def axis_sizes(self) -> Integers:
+        return np.array(self.sizes, dtype=np.int64)
+
     @property
     def n_contexts(self) -> int:
         return int(np.prod(self.sizes, dtype=np.int64))
