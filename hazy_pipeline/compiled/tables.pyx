@@ -211,8 +211,10 @@ cdef class _Pairs:
     cdef double* factor  # what a distribution is to be multiplied by, unless nothing is fitted or impossible
     cdef double* fitted  # the factors before impossible combinations made some of them 0
     cdef uint8_t* allowed  # 0 where the combination is impossible, else 1; NULL where all are possible
-    cdef double* expected  # of the one at work
+    cdef double* expected  # of the one at work; zeros between
     cdef double* update  # of the one at work: the latest round's part of its factors
+    cdef Py_ssize_t* used  # those of each one's rows in which anything is expected
+    cdef Py_ssize_t* n_used
 
     def __cinit__(self, const int64_t[::1] sizes, Py_ssize_t n_digits):
         cdef Py_ssize_t j, longest = 0
@@ -227,9 +229,13 @@ cdef class _Pairs:
             longest = max(longest, self.start[j + 1] - self.start[j])
         self.counts = <double*> calloc(self.start[self.n], sizeof(double))
         self.factor = <double*> malloc(self.start[self.n] * sizeof(double))
-        self.expected = <double*> malloc(longest * sizeof(double))
+        self.expected = <double*> calloc(longest, sizeof(double))
         self.update = <double*> malloc(longest * sizeof(double))
+        self.used = <Py_ssize_t*> malloc(self.start[self.n] // n_digits * sizeof(Py_ssize_t))
+        self.n_used = <Py_ssize_t*> malloc(self.n * sizeof(Py_ssize_t))
         if self.counts == NULL or self.factor == NULL or self.expected == NULL or self.update == NULL:
+            raise MemoryError
+        if self.used == NULL or self.n_used == NULL:
             raise MemoryError
 
     def __dealloc__(self):
@@ -240,6 +246,8 @@ cdef class _Pairs:
         free(self.fitted)
         free(self.expected)
         free(self.update)
+        free(self.used)
+        free(self.n_used)
 
     cdef void count(self, _Occupied rows, const int64_t* counts) noexcept nogil:
         cdef Py_ssize_t i, j, x, k = self.n_digits
@@ -287,60 +295,66 @@ cdef class _Pairs:
         one pair and adds up what the next pair is to expect.
         """
         cdef Py_ssize_t j, i, x, last = -1
-        cdef double total, weight
+        cdef double mass, scale, weight
         cdef double* here
         cdef double* factor
         cdef double* expected
         cdef int number
-        if rounds == 0:
-            for i in range(self.start[self.n]):
-                self.factor[i] = 1.0
         for number in range(rounds):
             for j in range(self.n - 1, -1, -1):
-                memset(self.expected, 0, (self.start[j + 1] - self.start[j]) * sizeof(double))
                 for i in range(rows.n):
-                    here, weight = p + i * k, rows.weight[i]
+                    here, weight, scale = p + i * k, rows.weight[i], 1.0
                     expected = self.expected + (rows.place[i * self.n + j] - self.start[j])
                     if last >= 0:
                         factor = self.update + (rows.place[i * self.n + last] - self.start[last])
-                        total = 0.0
+                        mass = 0.0
                         for x in range(k):
                             here[x] *= factor[x]
-                            total += here[x]
-                        total = 1.0 / max(total, 1e-300)
-                        for x in range(k):
-                            here[x] *= total
+                            mass += here[x]
+                        scale = 1.0 / max(mass, 1e-300)
                     for x in range(k):
+                        here[x] *= scale
                         expected[x] += weight * here[x]
                 self.lift(j, strength, number == 0, k)
                 last = j
 
     cdef inline void lift(self, Py_ssize_t j, double strength, bint is_first, Py_ssize_t k) noexcept nogil:
-        """The factors by which what is expected meets the counts, held back by `strength` rows."""
-        cdef Py_ssize_t row, x
+        """The factors by which what is expected meets the counts, held back by `strength` rows.
+
+        What is expected is 0 again on return. The first time finds out in which groups anything is, which may be few.
+        """
+        cdef Py_ssize_t x, i, row
         cdef double counted, total, hold, scale, share, expected, ratio
-        cdef const double* counts = self.counts + self.start[j]
-        cdef const double* found = self.expected
-        cdef double* factor = self.factor + self.start[j]
-        cdef double* update = self.update
-        for row in range(self.n_own * self.sizes[j + 1]):
+        cdef const double* counts
+        cdef double* found
+        cdef double* factor
+        cdef double* update
+        cdef Py_ssize_t* used = self.used + self.start[j] // k
+        if is_first:
+            self.n_used[j] = 0
+            for row in range(self.n_own * self.sizes[j + 1]):
+                total, factor = 0.0, self.factor + self.start[j] + row * k
+                for x in range(k):
+                    total += self.expected[row * k + x]
+                    factor[x] = 1.0
+                if total > 0:
+                    used[self.n_used[j]] = row
+                    self.n_used[j] += 1
+        for i in range(self.n_used[j]):
+            row = used[i]
+            counts, factor = self.counts + self.start[j] + row * k, self.factor + self.start[j] + row * k
+            found, update = self.expected + row * k, self.update + row * k
             counted = total = 0.0
             for x in range(k):
                 counted += counts[x]
                 total += found[x]
-            if counted > 0 and total > 0:
-                hold, scale = strength / max(counted, 1.0), counted / max(total, 1e-9)
-                share = 1.0 / (1.0 + hold)
-                for x in range(k):
-                    expected = found[x] * scale
-                    ratio = (counts[x] / max(expected, 1e-9) + hold) * share
-                    update[x] = ratio if expected > 1e-9 else 1.0
-            else:
-                for x in range(k):
-                    update[x] = 1.0
+            hold, scale = strength / max(counted, 1.0), counted / max(total, 1e-9)
+            share = 1.0 / (1.0 + hold)
             for x in range(k):
-                factor[x] = update[x] if is_first else factor[x] * update[x]
-            counts, found, factor, update = counts + k, found + k, factor + k, update + k
+                expected, found[x] = found[x] * scale, 0.0
+                ratio = (counts[x] / max(expected, 1e-9) + hold) * share
+                update[x] = ratio if expected > 1e-9 else 1.0
+                factor[x] *= update[x]
 
     cdef int exclude(self, Py_ssize_t min_rows, double certain_zero) except -1:
         """Mark the impossible combinations."""
@@ -363,11 +377,14 @@ cdef class _Pairs:
             self.allowed = NULL
         return 0
 
-    cdef int forbid(self) except -1 nogil:
+    cdef int forbid(self, bint is_fitted) except -1 nogil:
         """Make the factors of impossible combinations 0."""
         cdef Py_ssize_t i
         if self.allowed == NULL:
             return 0
+        if not is_fitted:
+            for i in range(self.start[self.n]):
+                self.factor[i] = 1.0
         self.fitted = self.factor
         self.factor = <double*> malloc(self.start[self.n] * sizeof(double))
         if self.factor == NULL:
@@ -590,8 +607,7 @@ def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const doubl
         if place == NULL or common == NULL:
             raise MemoryError
         pairs.count(rows, &counts[0, 0])
-        pairs.exclude(min_rows, certain_zero)
-        if rounds or pairs.allowed != NULL:
+        if rounds:
             p = <double*> malloc(max(rows.n, 1) * k * sizeof(double))
             if p == NULL:
                 raise MemoryError
@@ -603,8 +619,9 @@ def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const doubl
                     for x in range(k):
                         p[i * k + x] = shorter[row, x]
                 pairs.fit(rows, p, rounds, strength)
+        pairs.exclude(min_rows, certain_zero)
         with nogil:
-            pairs.forbid()
+            pairs.forbid(rounds > 0)
             inner = 1
             for i in range(axis + 1, last):
                 inner *= sizes[i]

@@ -112,7 +112,7 @@ def calibrated(
     Contexts that training never saw are drawn too, and each back-off errs a little; left alone, the errors add up
     along the network. `drawn`: rows per context in a sample of the nodes before this one, shape (contexts,).
     """
-    if compiled.tables is not None:
+    if compiled.tables is not None and rounds:
         moved = np.empty(table.shape, dtype=np.float32)
         sizes = np.array(layout.grid)
         compiled.tables.calibrate(counts, table, drawn, sizes, rounds, LIFT_STRENGTH, moved)
