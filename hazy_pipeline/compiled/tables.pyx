@@ -4,7 +4,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memchr, memset
 
 ctypedef fused Probability:
     float
@@ -127,34 +127,45 @@ cdef inline void _pair_up(const Probability* p, Py_ssize_t k, double* mass, int3
             return
 
 
+@cython.final
+cdef class _Axes:
+    """Where the rows' groups lie on every axis of a context; the arrays themselves are the caller's to keep."""
+
+    cdef const int64_t** groups
+
+    def __cinit__(self, list groups, Py_ssize_t n_rows):
+        cdef const int64_t[::1] axis
+        cdef Py_ssize_t j
+        self.groups = <const int64_t**> malloc(max(len(groups), 1) * sizeof(int64_t*))
+        if self.groups == NULL:
+            raise MemoryError
+        for j in range(len(groups)):
+            axis = groups[j]
+            if axis.shape[0] < n_rows:
+                raise ValueError(f"{axis.shape[0]} groups of {n_rows} rows")
+            self.groups[j] = &axis[0] if n_rows else NULL
+
+    def __dealloc__(self):
+        free(self.groups)
+
+
 def draw_values(const Cell[::1] cells, Py_ssize_t n_values, list groups, const int64_t[::1] sizes,
                 const uint32_t[::1] words, const int64_t[::1] first, const int64_t[::1] above, int64_t[::1] values):
-    cdef Py_ssize_t n = words.shape[0], n_axes = len(groups), i, j, size, start = 0
-    cdef const int64_t** axes = <const int64_t**> malloc(max(n_axes, 1) * sizeof(int64_t*))
-    cdef const int64_t[::1] axis
+    cdef Py_ssize_t n = words.shape[0], n_axes = len(groups), i, size, start = 0
     cdef bint is_inside = True
-    try:
-        if axes == NULL:
-            raise MemoryError
-        for j in range(n_axes):
-            axis = groups[j]
-            if axis.shape[0] != n:
-                raise ValueError(f"{axis.shape[0]} groups of {n} rows")
-            axes[j] = &axis[0] if n else NULL
-        with nogil:
-            while start < n:
-                size = min(TOGETHER, n - start)
-                _draw_some(&cells[0], cells.shape[0] - 1, n_values, axes, n_axes, sizes, start, size, &words[start],
-                           &values[start])
-                if first is not None:
-                    for i in range(start, start + size):
-                        if above[i] >= first.shape[0]:
-                            is_inside = False
-                            break
-                        values[i] += first[above[i]]
-                start += size
-    finally:
-        free(axes)
+    cdef _Axes axes = _Axes(groups, n)
+    with nogil:
+        while start < n:
+            size = min(TOGETHER, n - start)
+            _draw_some(&cells[0], cells.shape[0] - 1, n_values, axes.groups, n_axes, sizes, start, size, &words[start],
+                       &values[start])
+            if first is not None:
+                for i in range(start, start + size):
+                    if above[i] >= first.shape[0]:
+                        is_inside = False
+                        break
+                    values[i] += first[above[i]]
+            start += size
     if not is_inside:
         raise IndexError("a group that the column does not have")
 
@@ -358,7 +369,8 @@ cdef class _Pairs:
 
     cdef int exclude(self, Py_ssize_t min_rows, double certain_zero) except -1:
         """Mark the impossible combinations."""
-        cdef Py_ssize_t j, n_impossible = 0
+        cdef Py_ssize_t j
+        cdef bint is_any = False
         cdef Py_ssize_t* n_with = <Py_ssize_t*> malloc(self.n_digits * sizeof(Py_ssize_t))
         cdef double* alone = <double*> malloc(self.n_digits * sizeof(double))
         self.allowed = <uint8_t*> malloc(self.start[self.n])
@@ -368,11 +380,11 @@ cdef class _Pairs:
             with nogil:
                 memset(self.allowed, 1, self.start[self.n])
                 for j in range(self.n):
-                    n_impossible += self.find_impossible(j, min_rows, certain_zero, n_with, alone)
+                    is_any |= self.find_impossible(j, min_rows, certain_zero, n_with, alone)
         finally:
             free(n_with)
             free(alone)
-        if not n_impossible:
+        if not is_any:
             free(self.allowed)
             self.allowed = NULL
         return 0
@@ -416,13 +428,13 @@ cdef class _Pairs:
                 for x in range(k):
                     into[x] = into[x] * self.allowed[at + x] / left
 
-    cdef Py_ssize_t find_impossible(self, Py_ssize_t j, Py_ssize_t min_rows, double certain_zero, Py_ssize_t* n_with,
+    cdef bint find_impossible(self, Py_ssize_t j, Py_ssize_t min_rows, double certain_zero, Py_ssize_t* n_with,
                                     double* alone) noexcept nogil:
-        """How many combinations with a parent are impossible, which are marked. See `_possible`.
+        """Mark the impossible combinations with a parent; whether there are any. See `_possible`.
 
         `n_with`, `alone`: room for each digit's number of partners and of rows.
         """
-        cdef Py_ssize_t own, x, k = self.n_digits, size = self.sizes[j + 1], row, n_seen, n_pairs = 0, found = 0
+        cdef Py_ssize_t own, x, k = self.n_digits, size = self.sizes[j + 1], row, n_seen, n_pairs = 0
         cdef double rows = 0.0, here, n
         cdef bint determined = True, determining = True
         cdef const double* counts = self.counts + self.start[j]
@@ -448,7 +460,7 @@ cdef class _Pairs:
                 continue
             rows += here
             for row in range(own * size, (own + 1) * size):
-                if total[row] == 0:
+                if total[row] < certain_zero:  # nor can more be expected
                     continue
                 n_seen = 0
                 for x in range(k):
@@ -463,7 +475,7 @@ cdef class _Pairs:
                             allowed[row * k + x] &= counts[row * k + x] > 0
             for x in range(k):
                 determining = determining and n_with[x] <= 1
-                if n_with[x] == 1:
+                if n_with[x] == 1 and alone[x] >= certain_zero:
                     for row in range(size):
                         n = counts[(own * size + row) * k + x]
                         unseen[row] = total[own * size + row] * alone[x] / here if n == 0 else 0.0
@@ -475,9 +487,7 @@ cdef class _Pairs:
                 if total[row] > 0:
                     for x in range(k):
                         allowed[row * k + x] &= counts[row * k + x] > 0
-        for x in range(self.n_own * size * k):
-            found += allowed[x] == 0
-        return found
+        return memchr(allowed, 0, self.n_own * size * k) != NULL
 
 
 cdef double _sum_over_digits(const double* values, Py_ssize_t k, bint are_all) noexcept nogil:
