@@ -1,4 +1,5 @@
 """Compiled: see the docstring of the package."""
+
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ def draw_values(cells: NDArray[Any], n_values: int, groups: list[Integers], size
 
     `groups`: of the rows, on every axis of the context; `sizes`: of these axes. `values`: filled; with `first`, they are
     `first[above[row]]` higher.
+    """
+
+def find_segments(values: Floats, low: float, high: float, ends: Floats, ranges: Integers, single: Floats,
+                  singles: Integers, null_state: int, states: Integers) -> None:  # fmt: skip
+    """The segment of every value, which is first brought between `low` and `high`.
+
+    `ends`: between the ranges, whose segments are `ranges`; `single`: values that are segments by themselves, `singles`, all
+    different; both rising. NaN is `null_state`, or where that is negative in the last range. `states`: filled.
     """
 
 def coarsen(counts: Integers, groups: Integers, inner: int, coarser: Integers, total: Integers) -> None:

@@ -15,6 +15,7 @@ ctypedef fused Cell:
     uint64_t
 
 cdef enum:
+    SIDE_BY_SIDE = 16  # values that are looked up
     TOGETHER = 512  # rows whose draws go side by side: few enough for the stack and for a core's nearest cache
 
 cdef double TWO_TO_52 = 4503599627370496.0  # from there on doubles are integers: adding it rounds, to even as rint does
@@ -203,6 +204,54 @@ cdef void _draw_some(const Cell* cells, int64_t last, uint64_t k, const int64_t*
             values[i] = <uint8_t> (slot[i] + (cell[i] & <uint32_t> -<int32_t> ((chance[i] >> 8) >= (cell[i] >> 8))))
         else:
             values[i] = <uint16_t> (slot[i] + (cell[i] & <uint64_t> -<int64_t> (chance[i] >= <uint32_t> (cell[i] >> 32))))
+
+
+# --- Numeric columns ------------------------------------------------------------------------------------------------
+
+
+def find_segments(const double[::1] values, double low, double high, const double[::1] ends, const int64_t[::1] ranges,
+                  const double[::1] single, const int64_t[::1] singles, int64_t null_state, int64_t[::1] states):
+    cdef Py_ssize_t n = values.shape[0], start = 0, size, i
+    cdef double inside[SIDE_BY_SIDE]
+    cdef Py_ssize_t place[SIDE_BY_SIDE]
+    with nogil:
+        for i in range(SIDE_BY_SIDE):
+            inside[i] = low
+        while start < n:
+            size = min(SIDE_BY_SIDE, n - start)
+            for i in range(size):
+                inside[i] = min(max(values[start + i], low), high)
+            _count_at_most(ends, inside, place)
+            for i in range(size):
+                states[start + i] = ranges[place[i]]
+            if single.shape[0]:
+                _count_at_most(single, inside, place)
+                for i in range(size):
+                    if place[i] and single[place[i] - 1] == inside[i]:
+                        states[start + i] = singles[place[i] - 1]
+            for i in range(start, start + size):
+                if values[i] != values[i]:
+                    states[i] = null_state if null_state >= 0 else ranges[ends.shape[0]]
+            start += size
+
+
+cdef inline void _count_at_most(const double[::1] limits, const double* values, Py_ssize_t* n_at_most) noexcept nogil:
+    """How many of the rising limits are at most each value: by halves, without a choice that cannot be predicted.
+
+    Side by side, since every step waits for the one before.
+    """
+    cdef Py_ssize_t n = limits.shape[0], half, i
+    for i in range(SIDE_BY_SIDE):
+        n_at_most[i] = 0
+    if n == 0:
+        return
+    while n > 1:
+        half = n >> 1
+        for i in range(SIDE_BY_SIDE):
+            n_at_most[i] += half & -<Py_ssize_t> (limits[n_at_most[i] + half - 1] <= values[i])
+        n -= half
+    for i in range(SIDE_BY_SIDE):
+        n_at_most[i] += limits[n_at_most[i]] <= values[i]
 
 
 # --- Conditional probability tables ---------------------------------------------------------------------------------

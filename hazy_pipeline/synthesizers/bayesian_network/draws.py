@@ -28,15 +28,16 @@ class Draws:
             context += self.groups[axis]
         return context
 
-    def calibrate(self, layouts: Iterable[Layout], counts: Iterable[Integers], tables: Iterable[Floats | Probabilities],
+    def calibrate(self, layouts: Iterable[Layout], counts: Iterable[Integers], tables: Iterable[Floats],
                   ) -> tuple[tuple[Probabilities, ...], tuple[AliasTables, ...]]:  # fmt: skip
         """Draw one node after the other, each from its table as calibrated on the rows drawn so far: see `calibrated`."""
         moved, samplers = [], []
         for layout, count, table in zip(layouts, counts, tables, strict=True):
             context = self.context(layout)
+            fitted: Floats | Probabilities = table
             if layout.family.steps:
-                table = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
-            moved.append(table.astype(np.float32, copy=False))
+                fitted = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
+            moved.append(fitted.astype(np.float32, copy=False))
             samplers.append(AliasTables.build(moved[-1]))
             self.draw(layout, samplers[-1], context)
         return tuple(moved), tuple(samplers)

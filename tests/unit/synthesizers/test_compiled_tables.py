@@ -1,5 +1,7 @@
 """Compiled loops over tables beside their twins in NumPy: the same up to the rounding of sums, draws and alias tables exactly."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 
 from hazy_pipeline import compiled
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
-from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
+from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy, NumericBins, fit_numeric
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
+from hazy_pipeline.synthesizers.bayesian_network.network import build_network
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, calibrated, probabilities
 
@@ -72,8 +75,7 @@ def random_hierarchy(rng):
     for _ in range(rng.integers(0, 3)):
         sizes.insert(0, int(rng.integers(1, sizes[0] + 1)))
     above = [
-        np.sort(np.r_[np.arange(coarse), rng.integers(0, coarse, fine - coarse)])
-        for coarse, fine in zip(sizes, sizes[1:], strict=False)
+        np.sort(np.r_[np.arange(coarse), rng.integers(0, coarse, fine - coarse)]) for coarse, fine in pairwise(sizes)
     ]
     return Hierarchy(tuple(above), sizes[-1])
 
@@ -140,6 +142,71 @@ def test_calibrated_tables_are_the_same(n_rows, n_drawn, rounds, seed):
     drawn = np.bincount(rng.integers(0, max(layout.n_contexts // 2, 1), n_drawn), minlength=layout.n_contexts)
     expected = by_numpy(calibrated, layout, counts, table, drawn, rounds=rounds)
     assert_same(calibrated(layout, counts, table, drawn, rounds=rounds), expected)
+
+
+NUMBERS = st.sampled_from([-np.inf, -1e308, -3.0, -0.0, 0.0, 0.5, 1.0, 2.0, 1e308, np.inf, np.nan])
+
+
+@given(st.integers(1, 5), st.integers(0, 3_000), st.booleans(), st.lists(NUMBERS, max_size=20), SEEDS)
+def test_segments_of_numbers_are_the_same(min_rows, n_rows, has_null, others, seed):
+    """Ranges, single values, and both; values between, beyond and on their ends."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.normal(size=n_rows), np.round(rng.normal(size=n_rows), 1), np.where(
+        rng.random(n_rows) < 0.5, rng.integers(-2, 3, n_rows), rng.normal(size=n_rows))  # fmt: skip
+    low, high = (-2.5, 2.5) if rng.random() < 0.9 else (1.0, 1.0)
+    bins = fit_numeric(kinds[rng.integers(3)], spikes=np.array([0.0]), low=low, high=high, has_null=has_null,
+                       min_rows=min_rows, n_bins=32)  # fmt: skip
+    values = np.concatenate([*kinds, bins.low, bins.high, bins.low / 2 + bins.high / 2, others])
+    for given_as in (values, values[::3]):
+        states = bins.encode(given_as)
+        assert states.dtype == np.int64
+        np.testing.assert_array_equal(states, by_numpy(bins.encode, given_as))
+
+
+@given(st.sampled_from([0, 1, 2, 511, 512, 513, 2_000]), st.booleans(), SEEDS)
+def test_nodes_are_drawn_the_same_along_their_contexts(n_rows, with_room, seed):
+    rng = np.random.default_rng(seed)
+    layout = random_layout(rng)
+    column = layout.family.column
+    p = rows_of_all_kinds(rng, layout.n_contexts, layout.n_digits)
+    if layout.family.level:  # no groups but those there are
+        n_inside = np.bincount(layout.hierarchies[column].above[layout.family.level - 1])
+        p = p.reshape(len(n_inside), -1, layout.n_digits) + 0.01
+        p *= np.arange(layout.n_digits) < n_inside[:, None, None]
+        p = p.reshape(-1, layout.n_digits)
+    sampler = AliasTables.build(p)
+    groups = {axis: rng.integers(0, size, n_rows) for axis, size in zip(layout.axes, layout.sizes, strict=True)}
+
+    def drawn(**kwargs):
+        draws = Draws(n_rows, np.random.default_rng(seed), **kwargs)
+        draws.groups.update(groups)
+        draws.draw(layout, sampler)
+        return draws.groups[column, layout.family.level]
+
+    room = {"room": np.empty((len(groups) + 1, n_rows + 3), dtype=np.int64)} if with_room else {}
+    ours, expected = drawn(**room), by_numpy(drawn)
+    assert ours.dtype == expected.dtype
+    np.testing.assert_array_equal(ours, expected)
+
+
+def test_a_network_samples_the_same_rows():
+    rng = np.random.default_rng(0)
+    hierarchies = [Hierarchy((np.arange(60) // 7,), 60), Hierarchy((), 5)]
+    families = (Family(0, 0, ()), Family(0, 1, ()), Family(1, 0, (Step(0, 0, 8.0, False),)))
+    bins = {
+        "number": NumericBins(np.arange(60.0), np.arange(60.0) + rng.integers(0, 2, 60), False, hierarchies[0]),
+        "few": NumericBins(np.arange(5.0), np.arange(5.0), False, hierarchies[1]),
+    }
+    counts = [Layout(family, hierarchies).count(random_rows(rng, hierarchies, 1_000)) for family in families]
+
+    def sampled(n_rows):
+        network = build_network(families, bins, counts, smoothing=1.0, min_rows=5, rng=np.random.default_rng(1))
+        return network.sample(n_rows, np.random.default_rng(2))
+
+    for n_rows in (0, 100, 40_000):
+        ours, expected = sampled(n_rows), by_numpy(sampled, n_rows)
+        for name in bins:
+            np.testing.assert_array_equal(ours[name], expected[name])
 
 
 def test_rows_that_tables_are_calibrated_on_are_the_same():
