@@ -29,6 +29,12 @@ def find_segments(values: Floats, low: float, high: float, ends: Floats, ranges:
     different; both rising. NaN is `null_state`, or where that is negative in the last range. `states`: filled.
     """
 
+def spread(states: Integers, low: Floats, part: Floats, is_half: bool, random: Floats, values: Floats) -> None:
+    """A value inside every row's segment, which begins at `low` and reaches as far as `part`, or twice as far: `is_half`.
+
+    `random`: where in it, in [0, 1); `values`: filled.
+    """
+
 def coarsen(counts: Integers, groups: Integers, inner: int, coarser: Integers, total: Integers) -> None:
     """Add up the contexts on one axis, and every context's digits.
 

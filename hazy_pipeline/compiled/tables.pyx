@@ -235,6 +235,19 @@ def find_segments(const double[::1] values, double low, double high, const doubl
             start += size
 
 
+def spread(const int64_t[::1] states, const double[::1] low, const double[::1] part, bint is_half,
+           const double[::1] random, double[::1] values):
+    cdef Py_ssize_t i, state, last = low.shape[0] - 1
+    cdef double beyond
+    with nogil:
+        for i in range(states.shape[0]):
+            state = min(states[i], last)
+            beyond = part[state] * random[i]
+            values[i] = low[state] + beyond
+            if is_half:
+                values[i] += beyond
+
+
 cdef inline void _count_at_most(const double[::1] limits, const double* values, Py_ssize_t* n_at_most) noexcept nogil:
     """How many of the rising limits are at most each value: by halves, without a choice that cannot be predicted.
 

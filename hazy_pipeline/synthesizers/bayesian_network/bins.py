@@ -163,6 +163,11 @@ class NumericBins:
     def decode(self, states: Integers, rng: np.random.Generator) -> Floats:
         """Segment per row -> a value drawn evenly inside it; NaN for null."""
         low, half, is_wide = self._inside
+        if compiled.tables is not None and half is not None:
+            decoded = np.empty(len(states))
+            states = np.ascontiguousarray(states, dtype=np.int64)
+            compiled.tables.spread(states, low, half, is_wide, rng.random(len(states)), decoded)
+            return decoded
         values: Floats = low.take(states, mode="clip")
         if half is None:
             return values

@@ -161,6 +161,16 @@ def test_segments_of_numbers_are_the_same(min_rows, n_rows, has_null, others, se
         states = bins.encode(given_as)
         assert states.dtype == np.int64
         np.testing.assert_array_equal(states, by_numpy(bins.encode, given_as))
+        decoded = bins.decode(states, np.random.default_rng(seed))
+        np.testing.assert_array_equal(decoded, by_numpy(bins.decode, states, np.random.default_rng(seed)))
+
+
+def test_numbers_of_the_widest_segment_are_the_same():
+    bins = NumericBins(np.array([-1.7e308, 1.7e308]), np.array([1.7e308, 1.7e308]), True, Hierarchy((), 3))
+    states = np.arange(300) % 3
+    decoded = bins.decode(states, np.random.default_rng(0))
+    np.testing.assert_array_equal(decoded, by_numpy(bins.decode, states, np.random.default_rng(0)))
+    assert np.isfinite(decoded[states < 2]).all()
 
 
 @given(st.sampled_from([0, 1, 2, 511, 512, 513, 2_000]), st.booleans(), SEEDS)
