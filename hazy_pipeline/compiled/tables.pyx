@@ -1,2 +1,774 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """See the stub beside this file for what callers may rely on."""
+
+cimport cython
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memchr, memset
+
+ctypedef fused Probability:
+    float
+    double
+
+ctypedef fused Cell:
+    uint32_t
+    uint64_t
+
+cdef enum:
+    SIDE_BY_SIDE = 16  # values that are looked up
+    TOGETHER = 512  # rows whose draws go side by side: few enough for the stack and for a core's nearest cache
+
+cdef double TWO_TO_52 = 4503599627370496.0  # from there on doubles are integers: adding it rounds, to even as rint does
+
+
+# --- Alias tables ---------------------------------------------------------------------------------------------------
+
+
+def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells):
+    cdef Py_ssize_t n = probabilities.shape[0], k = probabilities.shape[1], context
+    cdef double* mass = <double*> malloc(k * sizeof(double))
+    cdef int32_t* line = <int32_t*> malloc(k * sizeof(int32_t))
+    try:
+        if mass == NULL or line == NULL:
+            raise MemoryError
+        with nogil:
+            if k == 2:  # of so few values, with their number known to the compiler, in half the time
+                for context in range(n):
+                    _pair_up(&probabilities[context, 0], 2, mass, line, &cells[context * 2])
+            elif k == 3:
+                for context in range(n):
+                    _pair_up(&probabilities[context, 0], 3, mass, line, &cells[context * 3])
+            else:
+                for context in range(n):
+                    _pair_up(&probabilities[context, 0], k, mass, line, &cells[context * k])
+    finally:
+        free(mass)
+        free(line)
+
+
+cdef double _pairwise_sum(const double* values, Py_ssize_t n) noexcept nogil:
+    """In the order in which NumPy adds up along a last axis, so that nothing depends on which of the two did it."""
+    cdef double total = 0.0
+    cdef double part[8]
+    cdef Py_ssize_t i, j, half
+    if n > 128:
+        half = n // 2
+        half -= half % 8
+        return _pairwise_sum(values, half) + _pairwise_sum(values + half, n - half)
+    if n < 8:
+        for i in range(n):
+            total += values[i]
+        return total
+    for j in range(8):
+        part[j] = values[j]
+    for i in range(1, n // 8):
+        for j in range(8):
+            part[j] += values[8 * i + j]
+    total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
+    for i in range(n - n % 8, n):
+        total += values[i]
+    return total
+
+
+cdef inline void _pair_up(const Probability* p, Py_ssize_t k, double* mass, int32_t* line, Cell* cells) noexcept nogil:
+    """Fill up every light value of one context from a heavy one.
+
+    `line` has the light values, then the heavy ones: one that grows light is next in line where it stands.
+    """
+    cdef double total, unit, own, left, scale
+    cdef Cell certain, threshold
+    cdef int bits
+    cdef Py_ssize_t i, n_light = 0, taking = 0, giving, heavy, taker, giver
+    if Cell is uint32_t:
+        scale, bits, certain = 16777216.0, 8, <uint32_t> 0xFFFFFF << 8
+    else:
+        scale, bits, certain = 4294967296.0, 32, <uint64_t> 0xFFFFFFFF << 32
+    for i in range(k):
+        cells[i] = certain
+        mass[i] = p[i]
+    total = _pairwise_sum(mass, k)
+    if not total > 0:
+        return
+    unit = k / total
+    for i in range(k):
+        mass[i] *= unit
+        n_light += mass[i] < 1.0
+    if n_light == 0 or n_light == k:
+        return
+    heavy = n_light
+    for i in range(k):  # without a choice that cannot be predicted: both places are written, one of them counts
+        if mass[i] < 1.0:
+            line[taking] = <int32_t> i
+            taking += 1
+        else:
+            line[heavy] = <int32_t> i
+            heavy += 1
+    taking, giving = 0, n_light
+    giver = line[giving]
+    left = mass[giver]
+    while True:
+        taker = line[taking]
+        own = mass[taker]
+        threshold = <Cell> <int64_t> ((own * scale + TWO_TO_52) - TWO_TO_52)
+        threshold = min(threshold, certain >> bits)
+        if Cell is uint32_t:
+            cells[taker] = threshold << 8 | <uint8_t> (giver - taker)
+        else:
+            cells[taker] = threshold << 32 | <uint16_t> (giver - taker)
+        left = left - (1.0 - own)
+        taking += 1
+        if left < 1.0:
+            mass[giver] = left
+            giving += 1
+            if giving >= k:
+                return
+            giver = line[giving]
+            left = mass[giver]
+        if taking >= giving:
+            return
+
+
+@cython.final
+cdef class _Axes:
+    """Where the rows' groups lie on every axis of a context; the arrays themselves are the caller's to keep."""
+
+    cdef const int64_t** groups
+
+    def __cinit__(self, list groups, Py_ssize_t n_rows):
+        cdef const int64_t[::1] axis
+        cdef Py_ssize_t j
+        self.groups = <const int64_t**> malloc(max(len(groups), 1) * sizeof(int64_t*))
+        if self.groups == NULL:
+            raise MemoryError
+        for j in range(len(groups)):
+            axis = groups[j]
+            if axis.shape[0] < n_rows:
+                raise ValueError(f"{axis.shape[0]} groups of {n_rows} rows")
+            self.groups[j] = &axis[0] if n_rows else NULL
+
+    def __dealloc__(self):
+        free(self.groups)
+
+
+def draw_values(const Cell[::1] cells, Py_ssize_t n_values, list groups, const int64_t[::1] sizes,
+                const uint32_t[::1] words, const int64_t[::1] first, const int64_t[::1] above, int64_t[::1] values):
+    cdef Py_ssize_t n = words.shape[0], n_axes = len(groups), i, size, start = 0
+    cdef bint is_inside = True
+    cdef _Axes axes = _Axes(groups, n)
+    with nogil:
+        while start < n:
+            size = min(TOGETHER, n - start)
+            _draw_some(&cells[0], cells.shape[0] - 1, n_values, axes.groups, n_axes, sizes, start, size, &words[start],
+                       &values[start])
+            if first is not None:
+                for i in range(start, start + size):
+                    if above[i] >= first.shape[0]:
+                        is_inside = False
+                        break
+                    values[i] += first[above[i]]
+            start += size
+    if not is_inside:
+        raise IndexError("a group that the column does not have")
+
+
+cdef void _draw_some(const Cell* cells, int64_t last, uint64_t k, const int64_t** axes, Py_ssize_t n_axes,
+                     const int64_t[::1] sizes, Py_ssize_t start, Py_ssize_t n, const uint32_t* words,
+                     int64_t* values) noexcept nogil:
+    """At most `TOGETHER` rows, in loops of one thing each: that which waits for cells has the more of them under way.
+
+    32 random bits times k: the whole part is the slot, the rest says whether its own value stands. By arithmetic, since a
+    choice that cannot be predicted costs several times as much.
+    """
+    cdef int64_t at[TOGETHER]
+    cdef uint32_t slot[TOGETHER]
+    cdef uint32_t chance[TOGETHER]
+    cdef Cell cell[TOGETHER]
+    cdef const int64_t* group
+    cdef Py_ssize_t i, j
+    cdef uint64_t place
+    cdef int64_t size
+    for i in range(n):
+        at[i] = axes[0][start + i] if n_axes else 0
+    for j in range(1, n_axes):
+        group, size = axes[j] + start, sizes[j]
+        for i in range(n):
+            at[i] = at[i] * size + group[i]
+    for i in range(n):
+        place = words[i] * k
+        chance[i], slot[i] = <uint32_t> place, <uint32_t> (place >> 32)
+        at[i] = at[i] * <int64_t> k + slot[i]
+    for i in range(n):
+        cell[i] = cells[min(at[i], last)]
+    for i in range(n):
+        if Cell is uint32_t:
+            values[i] = <uint8_t> (slot[i] + (cell[i] & <uint32_t> -<int32_t> ((chance[i] >> 8) >= (cell[i] >> 8))))
+        else:
+            values[i] = <uint16_t> (slot[i] + (cell[i] & <uint64_t> -<int64_t> (chance[i] >= <uint32_t> (cell[i] >> 32))))
+
+
+# --- Numeric columns ------------------------------------------------------------------------------------------------
+
+
+def find_segments(const double[::1] values, double low, double high, const double[::1] ends, const int64_t[::1] ranges,
+                  const double[::1] single, const int64_t[::1] singles, int64_t null_state, int64_t[::1] states):
+    cdef Py_ssize_t n = values.shape[0], start = 0, size, i
+    cdef double inside[SIDE_BY_SIDE]
+    cdef Py_ssize_t place[SIDE_BY_SIDE]
+    with nogil:
+        for i in range(SIDE_BY_SIDE):
+            inside[i] = low
+        while start < n:
+            size = min(SIDE_BY_SIDE, n - start)
+            for i in range(size):
+                inside[i] = min(max(values[start + i], low), high)
+            _count_at_most(ends, inside, place)
+            for i in range(size):
+                states[start + i] = ranges[place[i]]
+            if single.shape[0]:
+                _count_at_most(single, inside, place)
+                for i in range(size):
+                    if place[i] and single[place[i] - 1] == inside[i]:
+                        states[start + i] = singles[place[i] - 1]
+            for i in range(start, start + size):
+                if values[i] != values[i]:
+                    states[i] = null_state if null_state >= 0 else ranges[ends.shape[0]]
+            start += size
+
+
+def spread(const int64_t[::1] states, const double[::1] low, const double[::1] part, bint is_half,
+           const double[::1] random, double[::1] values):
+    cdef Py_ssize_t i, state, last = low.shape[0] - 1
+    cdef double beyond
+    with nogil:
+        for i in range(states.shape[0]):
+            state = min(states[i], last)
+            beyond = part[state] * random[i]
+            values[i] = low[state] + beyond
+            if is_half:
+                values[i] += beyond
+
+
+cdef inline void _count_at_most(const double[::1] limits, const double* values, Py_ssize_t* n_at_most) noexcept nogil:
+    """How many of the rising limits are at most each value: by halves, without a choice that cannot be predicted.
+
+    Side by side, since every step waits for the one before.
+    """
+    cdef Py_ssize_t n = limits.shape[0], half, i
+    for i in range(SIDE_BY_SIDE):
+        n_at_most[i] = 0
+    if n == 0:
+        return
+    while n > 1:
+        half = n >> 1
+        for i in range(SIDE_BY_SIDE):
+            n_at_most[i] += half & -<Py_ssize_t> (limits[n_at_most[i] + half - 1] <= values[i])
+        n -= half
+    for i in range(SIDE_BY_SIDE):
+        n_at_most[i] += limits[n_at_most[i]] <= values[i]
+
+
+# --- Conditional probability tables ---------------------------------------------------------------------------------
+#
+# Tables are (contexts, digits), a context being a row-major number of the node's own coarser group and its parents' groups.
+# Few contexts hold rows: only there do counts and weights matter, the rest follows from the tables of pairs.
+
+
+@cython.final
+cdef class _Pairs:
+    """The tables of the node and each of its parents: (own groups, parent's groups, digits), one after the other."""
+
+    cdef const int64_t[::1] sizes  # own groups, then the groups of each parent
+    cdef Py_ssize_t n, n_own, n_digits, n_contexts
+    cdef Py_ssize_t* start  # where each begins
+    cdef double* counts  # rows
+    cdef double* factor  # what a distribution is to be multiplied by, unless nothing is fitted or impossible
+    cdef double* fitted  # the factors before impossible combinations made some of them 0
+    cdef uint8_t* allowed  # 0 where the combination is impossible, else 1; NULL where all are possible
+    cdef double* expected  # of the one at work; zeros between
+    cdef double* update  # of the one at work: the latest round's part of its factors
+    cdef Py_ssize_t* used  # those of each one's rows in which anything is expected
+    cdef Py_ssize_t* n_used
+
+    def __cinit__(self, const int64_t[::1] sizes, Py_ssize_t n_digits):
+        cdef Py_ssize_t j, longest = 0
+        self.sizes, self.n, self.n_own, self.n_digits = sizes, sizes.shape[0] - 1, sizes[0], n_digits
+        self.start = <Py_ssize_t*> malloc((self.n + 1) * sizeof(Py_ssize_t))
+        if self.start == NULL:
+            raise MemoryError
+        self.n_contexts, self.start[0] = self.n_own, 0
+        for j in range(self.n):
+            self.n_contexts *= sizes[j + 1]
+            self.start[j + 1] = self.start[j] + self.n_own * sizes[j + 1] * n_digits
+            longest = max(longest, self.start[j + 1] - self.start[j])
+        self.counts = <double*> calloc(self.start[self.n], sizeof(double))
+        self.factor = <double*> malloc(self.start[self.n] * sizeof(double))
+        self.expected = <double*> calloc(longest, sizeof(double))
+        self.update = <double*> malloc(longest * sizeof(double))
+        self.used = <Py_ssize_t*> malloc(self.start[self.n] // n_digits * sizeof(Py_ssize_t))
+        self.n_used = <Py_ssize_t*> malloc(self.n * sizeof(Py_ssize_t))
+        if self.counts == NULL or self.factor == NULL or self.expected == NULL or self.update == NULL:
+            raise MemoryError
+        if self.used == NULL or self.n_used == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.start)
+        free(self.counts)
+        free(self.factor)
+        free(self.allowed)
+        free(self.fitted)
+        free(self.expected)
+        free(self.update)
+        free(self.used)
+        free(self.n_used)
+
+    cdef void count(self, _Occupied rows, const int64_t* counts) noexcept nogil:
+        cdef Py_ssize_t i, j, x, k = self.n_digits
+        cdef double* pair
+        cdef const int64_t* here
+        for i in range(rows.n):
+            here = counts + rows.context[i] * k
+            for j in range(self.n):
+                pair = self.counts + rows.place[i * self.n + j]
+                for x in range(k):
+                    pair[x] += here[x]
+
+    cdef void count_all(self, const int64_t* counts, Py_ssize_t* axis) noexcept nogil:
+        """As `count`, of all contexts, most of which hold no rows. `axis`: zeros, as which they are left, too."""
+        cdef Py_ssize_t outer, group, j, x, k = self.n_digits, size = self.sizes[self.n]
+        cdef double* pair
+        cdef int64_t found
+        for outer in range(self.n_contexts // size):
+            for group in range(size):
+                found = 0
+                for x in range(k):
+                    found |= counts[x]
+                if found:
+                    axis[self.n] = group
+                    for j in range(self.n):
+                        pair = self.counts + self.start[j] + (axis[0] * self.sizes[j + 1] + axis[j + 1]) * k
+                        for x in range(k):
+                            pair[x] += counts[x]
+                counts += k
+            _advance(axis, &self.sizes[0], self.n)
+        axis[self.n] = 0
+
+    cdef void fit(self, _Occupied rows, double* p, int rounds, double strength) noexcept nogil:
+        if self.n_digits == 2:
+            self.fit_digits(rows, p, rounds, strength, 2)
+        elif self.n_digits == 3:
+            self.fit_digits(rows, p, rounds, strength, 3)
+        else:
+            self.fit_digits(rows, p, rounds, strength, self.n_digits)
+
+    cdef inline void fit_digits(self, _Occupied rows, double* p, int rounds, double strength, Py_ssize_t k) noexcept nogil:
+        """Factors by which the distributions, weighted by rows, meet the counts of every pair in turn.
+
+        `p`: of the contexts that hold rows; on return they lack the last factors. Each pass multiplies by the factors of
+        one pair and adds up what the next pair is to expect.
+        """
+        cdef Py_ssize_t j, i, x, last = -1
+        cdef double mass, scale, weight
+        cdef double* here
+        cdef double* factor
+        cdef double* expected
+        cdef int number
+        for number in range(rounds):
+            for j in range(self.n - 1, -1, -1):
+                for i in range(rows.n):
+                    here, weight, scale = p + i * k, rows.weight[i], 1.0
+                    expected = self.expected + (rows.place[i * self.n + j] - self.start[j])
+                    if last >= 0:
+                        factor = self.update + (rows.place[i * self.n + last] - self.start[last])
+                        mass = 0.0
+                        for x in range(k):
+                            here[x] *= factor[x]
+                            mass += here[x]
+                        scale = 1.0 / max(mass, 1e-300)
+                    for x in range(k):
+                        here[x] *= scale
+                        expected[x] += weight * here[x]
+                self.lift(j, strength, number == 0, k)
+                last = j
+
+    cdef inline void lift(self, Py_ssize_t j, double strength, bint is_first, Py_ssize_t k) noexcept nogil:
+        """The factors by which what is expected meets the counts, held back by `strength` rows.
+
+        What is expected is 0 again on return. The first time finds out in which groups anything is, which may be few.
+        """
+        cdef Py_ssize_t x, i, row
+        cdef double counted, total, hold, scale, share, expected, ratio
+        cdef const double* counts
+        cdef double* found
+        cdef double* factor
+        cdef double* update
+        cdef Py_ssize_t* used = self.used + self.start[j] // k
+        if is_first:
+            self.n_used[j] = 0
+            for row in range(self.n_own * self.sizes[j + 1]):
+                total, factor = 0.0, self.factor + self.start[j] + row * k
+                for x in range(k):
+                    total += self.expected[row * k + x]
+                    factor[x] = 1.0
+                if total > 0:
+                    used[self.n_used[j]] = row
+                    self.n_used[j] += 1
+        for i in range(self.n_used[j]):
+            row = used[i]
+            counts, factor = self.counts + self.start[j] + row * k, self.factor + self.start[j] + row * k
+            found, update = self.expected + row * k, self.update + row * k
+            counted = total = 0.0
+            for x in range(k):
+                counted += counts[x]
+                total += found[x]
+            hold, scale = strength / max(counted, 1.0), counted / max(total, 1e-9)
+            share = 1.0 / (1.0 + hold)
+            for x in range(k):
+                expected, found[x] = found[x] * scale, 0.0
+                ratio = (counts[x] / max(expected, 1e-9) + hold) * share
+                update[x] = ratio if expected > 1e-9 else 1.0
+                factor[x] *= update[x]
+
+    cdef int exclude(self, Py_ssize_t min_rows, double certain_zero) except -1:
+        """Mark the impossible combinations."""
+        cdef Py_ssize_t j
+        cdef bint is_any = False
+        cdef Py_ssize_t* n_with = <Py_ssize_t*> malloc(self.n_digits * sizeof(Py_ssize_t))
+        cdef double* alone = <double*> malloc(self.n_digits * sizeof(double))
+        self.allowed = <uint8_t*> malloc(self.start[self.n])
+        try:
+            if n_with == NULL or alone == NULL or self.allowed == NULL:
+                raise MemoryError
+            with nogil:
+                memset(self.allowed, 1, self.start[self.n])
+                for j in range(self.n):
+                    is_any |= self.find_impossible(j, min_rows, certain_zero, n_with, alone)
+        finally:
+            free(n_with)
+            free(alone)
+        if not is_any:
+            free(self.allowed)
+            self.allowed = NULL
+        return 0
+
+    cdef int forbid(self, bint is_fitted) except -1 nogil:
+        """Make the factors of impossible combinations 0."""
+        cdef Py_ssize_t i
+        if self.allowed == NULL:
+            return 0
+        if not is_fitted:
+            for i in range(self.start[self.n]):
+                self.factor[i] = 1.0
+        self.fitted = self.factor
+        self.factor = <double*> malloc(self.start[self.n] * sizeof(double))
+        if self.factor == NULL:
+            with gil:
+                raise MemoryError
+        for i in range(self.start[self.n]):
+            self.factor[i] = self.fitted[i] * self.allowed[i]
+        return 0
+
+    cdef void exclude_in_turn(self, const Py_ssize_t* axis, const double* source, double* into) noexcept nogil:
+        """A context to which the pairs together leave no value: each excludes what it can of what those before it left."""
+        cdef Py_ssize_t j, x, at, k = self.n_digits
+        cdef double mass = 0.0, left
+        for x in range(k):
+            into[x] = source[x]
+        for j in range(self.n):
+            at = self.start[j] + (axis[0] * self.sizes[j + 1] + axis[j + 1]) * k
+            for x in range(k):
+                into[x] *= self.fitted[at + x]
+        for x in range(k):
+            mass += into[x]
+        for x in range(k):
+            into[x] /= max(mass, 1e-300)
+        for j in range(self.n - 1, -1, -1):
+            at, left = self.start[j] + (axis[0] * self.sizes[j + 1] + axis[j + 1]) * k, 0.0
+            for x in range(k):
+                left += into[x] * self.allowed[at + x]
+            if left > 0:
+                for x in range(k):
+                    into[x] = into[x] * self.allowed[at + x] / left
+
+    cdef bint find_impossible(self, Py_ssize_t j, Py_ssize_t min_rows, double certain_zero, Py_ssize_t* n_with,
+                                    double* alone) noexcept nogil:
+        """Mark the impossible combinations with a parent; whether there are any. See `_possible`.
+
+        `n_with`, `alone`: room for each digit's number of partners and of rows.
+        """
+        cdef Py_ssize_t own, x, k = self.n_digits, size = self.sizes[j + 1], row, n_seen, n_pairs = 0
+        cdef double rows = 0.0, here, n
+        cdef bint determined = True, determining = True
+        cdef const double* counts = self.counts + self.start[j]
+        cdef uint8_t* allowed = self.allowed + self.start[j]
+        cdef double* total = self.update  # rows per parent's group
+        cdef double* unseen = self.expected  # rows that would be expected where none was seen
+        for own in range(self.n_own):
+            for x in range(k):
+                alone[x], n_with[x] = 0.0, 0
+            here = 0.0
+            for row in range(own * size, (own + 1) * size):
+                total[row], n_seen = 0.0, 0
+                for x in range(k):
+                    n = counts[row * k + x]
+                    total[row] += n
+                    alone[x] += n
+                    n_with[x] += n > 0
+                    n_seen += n > 0
+                here += total[row]
+                n_pairs += n_seen > 0
+                determined = determined and n_seen <= 1
+            if here == 0:
+                continue
+            rows += here
+            for row in range(own * size, (own + 1) * size):
+                if total[row] < certain_zero:  # nor can more be expected
+                    continue
+                n_seen = 0
+                for x in range(k):
+                    n = counts[row * k + x]
+                    n_seen += n > 0
+                    allowed[row * k + x] &= (n > 0) | (total[row] * alone[x] < certain_zero * here)
+                if n_seen == 1:
+                    for x in range(k):
+                        unseen[x] = total[row] * alone[x] / here if counts[row * k + x] == 0 else 0.0
+                    if _sum_over_digits(unseen, k, self.n_own * size == 1) >= certain_zero:
+                        for x in range(k):
+                            allowed[row * k + x] &= counts[row * k + x] > 0
+            for x in range(k):
+                determining = determining and n_with[x] <= 1
+                if n_with[x] == 1 and alone[x] >= certain_zero:
+                    for row in range(size):
+                        n = counts[(own * size + row) * k + x]
+                        unseen[row] = total[own * size + row] * alone[x] / here if n == 0 else 0.0
+                    if _pairwise_sum(unseen, size) >= certain_zero:
+                        for row in range(own * size, (own + 1) * size):
+                            allowed[row * k + x] &= counts[row * k + x] > 0
+        if (determined or determining) and rows >= 2 * min_rows * max(n_pairs, 1):
+            for row in range(self.n_own * size):
+                if total[row] > 0:
+                    for x in range(k):
+                        allowed[row * k + x] &= counts[row * k + x] > 0
+        return memchr(allowed, 0, self.n_own * size * k) != NULL
+
+
+cdef double _sum_over_digits(const double* values, Py_ssize_t k, bint are_all) noexcept nogil:
+    """As NumPy adds up a first axis: in turn, or pairwise where the values `are_all` of the array."""
+    cdef Py_ssize_t x
+    cdef double total = 0.0
+    if are_all:
+        return _pairwise_sum(values, k)
+    for x in range(k):
+        total += values[x]
+    return total
+
+
+@cython.final
+cdef class _Occupied:
+    """The contexts that hold rows: how many, and where each lies in the table of every pair."""
+
+    cdef Py_ssize_t n
+    cdef Py_ssize_t* context
+    cdef double* weight
+    cdef Py_ssize_t* place
+
+    def __cinit__(self, _Pairs pairs, const int64_t[::1] rows):
+        cdef Py_ssize_t outer, group, j, c = 0, last = pairs.n, size = pairs.sizes[pairs.n], k = pairs.n_digits
+        cdef Py_ssize_t* axis = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
+        for outer in range(pairs.n_contexts):
+            self.n += rows[outer] > 0
+        self.context = <Py_ssize_t*> malloc(self.n * sizeof(Py_ssize_t))
+        self.weight = <double*> malloc(self.n * sizeof(double))
+        self.place = <Py_ssize_t*> malloc(self.n * last * sizeof(Py_ssize_t))
+        try:
+            if axis == NULL or self.n and (self.context == NULL or self.weight == NULL or self.place == NULL):
+                raise MemoryError
+            self.n = 0
+            for outer in range(pairs.n_contexts // size):
+                for group in range(size):
+                    if rows[c] > 0:
+                        axis[last] = group
+                        for j in range(last):
+                            self.place[self.n * last + j] = (
+                                pairs.start[j] + (axis[0] * pairs.sizes[j + 1] + axis[j + 1]) * k
+                            )
+                        self.context[self.n], self.weight[self.n] = c, rows[c]
+                        self.n += 1
+                    c += 1
+                _advance(axis, &pairs.sizes[0], last)
+        finally:
+            free(axis)
+
+    def __dealloc__(self):
+        free(self.context)
+        free(self.weight)
+        free(self.place)
+
+
+cdef inline void _advance(Py_ssize_t* axis, const int64_t* sizes, Py_ssize_t n) noexcept nogil:
+    """The next combination of the first `n` axes, the last of them fastest."""
+    cdef Py_ssize_t j = n - 1
+    while j >= 0:
+        axis[j] += 1
+        if axis[j] < sizes[j]:
+            return
+        axis[j] = 0
+        j -= 1
+
+
+cdef inline void _common_factors(_Pairs pairs, const Py_ssize_t* axis, double* common) noexcept nogil:
+    """The product over all parents but the last, whose groups alone change from a context to the next."""
+    cdef Py_ssize_t j, x, k = pairs.n_digits
+    cdef const double* factor
+    for x in range(k):
+        common[x] = 1.0
+    for j in range(pairs.n - 1):
+        factor = pairs.factor + pairs.start[j] + (axis[0] * pairs.sizes[j + 1] + axis[j + 1]) * k
+        for x in range(k):
+            common[x] *= factor[x]
+
+
+def coarsen(const int64_t[:, ::1] counts, const int64_t[::1] groups, Py_ssize_t inner, int64_t[:, ::1] coarser,
+            int64_t[::1] total):
+    cdef Py_ssize_t k = counts.shape[1], size = groups.shape[0], outer, group, i, x, c = 0, n_coarse
+    cdef int64_t here
+    cdef int64_t* into
+    if counts.shape[0] == 0:
+        return
+    n_coarse = groups[size - 1] + 1
+    with nogil:
+        for outer in range(counts.shape[0] // (size * inner)):
+            for group in range(size):
+                into = &coarser[(outer * n_coarse + groups[group]) * inner, 0]
+                for i in range(inner):
+                    here = 0
+                    for x in range(k):
+                        here += counts[c, x]
+                    total[c] = here
+                    if here:
+                        for x in range(k):
+                            into[i * k + x] += counts[c, x]
+                    c += 1
+
+
+cdef inline Py_ssize_t _shorter(Py_ssize_t context, const int64_t[::1] groups, Py_ssize_t n_coarse,
+                                Py_ssize_t inner) noexcept nogil:
+    """The shorter context, one axis of which has the coarser `groups`; `inner`: the size of all axes after that one."""
+    cdef Py_ssize_t size = groups.shape[0], outer = context // (size * inner), rest = context % (size * inner)
+    return (outer * n_coarse + groups[rest // inner]) * inner + rest % inner
+
+
+def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const double[:, ::1] shorter,
+             const int64_t[::1] sizes, Py_ssize_t axis, const int64_t[::1] groups, Py_ssize_t min_rows, double weight,
+             int rounds, double strength, double certain_zero, double[:, ::1] result):
+    if counts.shape[0] == 0:
+        return
+    cdef Py_ssize_t k = counts.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, row, start
+    cdef Py_ssize_t n_coarse = groups[groups.shape[0] - 1] + 1, inner = 1, size = sizes[last]
+    cdef bint on_last = axis == last
+    cdef double all_rows, mass
+    cdef const double* source
+    cdef const double* factor
+    cdef double* into
+    cdef double* p = NULL
+    cdef _Pairs pairs = _Pairs(sizes, k)
+    cdef _Occupied rows = _Occupied(pairs, total)
+    cdef Py_ssize_t* place = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
+    cdef double* common = <double*> malloc(k * sizeof(double))
+    try:
+        if place == NULL or common == NULL:
+            raise MemoryError
+        pairs.count(rows, &counts[0, 0])
+        if rounds:
+            p = <double*> malloc(max(rows.n, 1) * k * sizeof(double))
+            if p == NULL:
+                raise MemoryError
+            for i in range(axis + 1, last + 1):
+                inner *= sizes[i]
+            with nogil:
+                for i in range(rows.n):
+                    row = _shorter(rows.context[i], groups, n_coarse, inner)
+                    for x in range(k):
+                        p[i * k + x] = shorter[row, x]
+                pairs.fit(rows, p, rounds, strength)
+        pairs.exclude(min_rows, certain_zero)
+        with nogil:
+            pairs.forbid(rounds > 0)
+            inner = 1
+            for i in range(axis + 1, last):
+                inner *= sizes[i]
+            for outer in range(pairs.n_contexts // size):
+                start = outer * n_coarse if on_last else _shorter(outer, groups, n_coarse, inner) * size
+                if rounds or pairs.allowed != NULL:
+                    _common_factors(pairs, place, common)
+                factor = pairs.factor + pairs.start[last - 1] + place[0] * size * k
+                for group in range(size):
+                    source = &shorter[start + (groups[group] if on_last else group), 0]
+                    into = &result[c, 0]
+                    if rounds or pairs.allowed != NULL:
+                        mass = 0.0
+                        for x in range(k):
+                            into[x] = source[x] * common[x] * factor[group * k + x]
+                            mass += into[x]
+                        if mass > 0:
+                            for x in range(k):
+                                into[x] /= mass
+                        elif pairs.allowed != NULL:
+                            place[last] = group
+                            pairs.exclude_in_turn(place, source, into)
+                    else:
+                        for x in range(k):
+                            into[x] = source[x]
+                    if total[c] >= min_rows and total[c] > 0:
+                        all_rows = total[c] + weight
+                        for x in range(k):
+                            into[x] = (counts[c, x] + weight * into[x]) / all_rows
+                    c += 1
+                _advance(place, &sizes[0], last)
+    finally:
+        free(place)
+        free(common)
+        free(p)
+
+
+def calibrate(const int64_t[:, ::1] counts, const double[:, ::1] table, const int64_t[::1] drawn,
+              const int64_t[::1] sizes, int rounds, double strength, float[:, ::1] result):
+    if counts.shape[0] == 0:
+        return
+    cdef Py_ssize_t k = counts.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, size = sizes[last]
+    cdef double mass
+    cdef const double* source
+    cdef const double* factor
+    cdef double* p = NULL
+    cdef _Pairs pairs = _Pairs(sizes, k)
+    cdef _Occupied rows = _Occupied(pairs, drawn)
+    cdef Py_ssize_t* place = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
+    cdef double* common = <double*> malloc(2 * k * sizeof(double))
+    cdef double* moved = common + k
+    try:
+        p = <double*> malloc(max(rows.n, 1) * k * sizeof(double))
+        if place == NULL or common == NULL or p == NULL:
+            raise MemoryError
+        with nogil:
+            pairs.count_all(&counts[0, 0], place)
+            for i in range(rows.n):
+                for x in range(k):
+                    p[i * k + x] = table[rows.context[i], x]
+            pairs.fit(rows, p, rounds, strength)
+            for outer in range(pairs.n_contexts // size):
+                _common_factors(pairs, place, common)
+                factor = pairs.factor + pairs.start[last - 1] + place[0] * size * k
+                for group in range(size):
+                    source, mass = &table[c, 0], 0.0
+                    for x in range(k):
+                        moved[x] = source[x] * common[x] * factor[group * k + x]
+                        mass += moved[x]
+                    mass = 1.0 / max(mass, 1e-300)
+                    for x in range(k):
+                        result[c, x] = <float> (moved[x] * mass)
+                    c += 1
+                _advance(place, &sizes[0], last)
+    finally:
+        free(place)
+        free(common)
+        free(p)

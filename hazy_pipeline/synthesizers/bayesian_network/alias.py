@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.encode.random_numbers import random_words
 
 NARROW = 256
+_ONE_AXIS = np.ones(1, dtype=np.int64)
+MOST_COMPILED = 8_192  # values per context: of more, NumPy adds up buffer by buffer
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,10 @@ class AliasTables:
         `probabilities`: shape (contexts, values), at most 65,536 values.
         """
         n, k = probabilities.shape
+        if compiled.tables is not None and 0 < k <= MOST_COMPILED:
+            cells = np.empty(n * k, dtype=np.uint32 if k <= NARROW else np.uint64)
+            compiled.tables.fill_alias_cells(np.ascontiguousarray(probabilities), cells)
+            return cls(cells, k)
         total = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
         mass = np.where(total > 0, probabilities * (k / np.where(total > 0, total, 1.0)), 1.0)
         accept, other = _paired(mass)
@@ -48,8 +55,11 @@ class AliasTables:
         n, k = len(context), self.n_values
         if k == 1:
             return np.zeros(n, dtype=np.int64)
+        if compiled.tables is not None:
+            return self.draw_at([np.ascontiguousarray(context)], _ONE_AXIS, rng)
+        words = random_words(n, np.uint32, rng)
         # 32 random bits times k: the whole part is the slot, the rest says whether its own value stands.
-        place = np.multiply(random_words(n, np.uint32, rng), np.uint64(k), dtype=np.uint64)
+        place = np.multiply(words, np.uint64(k), dtype=np.uint64)
         chance = place.astype(np.uint32)
         slot: Integers = np.right_shift(place, np.uint64(32), out=place).view(np.int64)
         at = context * k
@@ -65,6 +75,18 @@ class AliasTables:
         value *= instead
         value += slot.astype(value.dtype)
         return value.astype(np.int64)
+
+    def draw_at(self, groups: list[Integers], sizes: Integers, rng: np.random.Generator, *,
+                below: tuple[Integers, Integers] | None = None, out: Integers | None = None) -> Integers:  # fmt: skip
+        """As `draw`, at least two values and compiled, of contexts given by the rows' groups on each of their axes.
+
+        `groups`: one axis or more, shape (n,) each; `sizes`: of the axes; `below`: what to add, and by which of the rows' groups.
+        """
+        words = random_words(len(groups[0]), np.uint32, rng)
+        values = np.empty(len(words), dtype=np.int64) if out is None else out
+        first, above = below or (None, None)
+        compiled.tables.draw_values(self.cells, self.n_values, groups, sizes, words, first, above, values)
+        return values
 
 
 def _paired(mass: Floats) -> tuple[Floats, Integers]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Codes, Floats, Integers, Mask
 from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
@@ -131,6 +132,8 @@ class NumericBins:
 
     def encode(self, values: Floats) -> Integers:
         """float64 with NaN, shape (n,) -> segment per row."""
+        if compiled.tables is not None and len(self.low):
+            return self._find_segments(values)
         (single, single_index), (ends, range_index) = self._values, self._ranges
         if len(self.low):
             values = np.clip(values, self.low.min(), self.high.max())
@@ -146,9 +149,26 @@ class NumericBins:
             codes = np.zeros(len(values), dtype=np.int64)
         return np.where(np.isnan(values), len(self.low), codes) if self.has_null else codes
 
+    def _find_segments(self, values: Floats) -> Integers:
+        """As `encode`, by compiled loops."""
+        (single, single_index), (ends, range_index) = self._values, self._ranges
+        if not len(range_index):  # the nearest of the single values, the lower one of two
+            ends, range_index = np.nextafter(single[1:] / 2 + single[:-1] / 2, np.inf), single_index
+            single, single_index = single[:0], single_index[:0]
+        states = np.empty(len(values), dtype=np.int64)
+        compiled.tables.find_segments(np.ascontiguousarray(values, dtype=np.float64), self.low.min(), self.high.max(),
+                                      ends, range_index, single, single_index,
+                                      len(self.low) if self.has_null else -1, states)  # fmt: skip
+        return states
+
     def decode(self, states: Integers, rng: np.random.Generator) -> Floats:
         """Segment per row -> a value drawn evenly inside it; NaN for null."""
         low, half, is_wide = self._inside
+        if compiled.tables is not None and half is not None:
+            decoded = np.empty(len(states))
+            states = np.ascontiguousarray(states, dtype=np.int64)
+            compiled.tables.spread(states, low, half, is_wide, rng.random(len(states)), decoded)
+            return decoded
         values: Floats = low.take(states, mode="clip")
         if half is None:
             return values

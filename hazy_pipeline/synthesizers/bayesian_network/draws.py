@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated
@@ -12,8 +13,9 @@ from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabili
 class Draws:
     """Rows being drawn: groups of the nodes so far, by (column, level), shape (n_rows,) each."""
 
-    def __init__(self, n_rows: int, rng: np.random.Generator) -> None:
-        self.n_rows, self.rng = n_rows, rng
+    def __init__(self, n_rows: int, rng: np.random.Generator, room: Integers | None = None) -> None:
+        """`room`: where nodes may lie, shape (nodes, at least n_rows); taken again, it spares the system fresh memory."""
+        self.n_rows, self.rng, self.room = n_rows, rng, room
         self.groups: dict[tuple[int, int], Integers] = {}
 
     def context(self, layout: Layout) -> Integers:
@@ -32,16 +34,24 @@ class Draws:
         moved, samplers = [], []
         for layout, count, table in zip(layouts, counts, tables, strict=True):
             context = self.context(layout)
+            fitted: Floats | Probabilities = table
             if layout.family.steps:
-                table = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
-            moved.append(table.astype(np.float32))
+                fitted = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
+            moved.append(fitted.astype(np.float32, copy=False))
             samplers.append(AliasTables.build(moved[-1]))
             self.draw(layout, samplers[-1], context)
         return tuple(moved), tuple(samplers)
 
-    def draw(self, layout: Layout, sampler: AliasTables, context: Integers) -> None:
-        """Draw the node from its context's distribution."""
-        self.place(layout, sampler.draw(context, self.rng))
+    def draw(self, layout: Layout, sampler: AliasTables, context: Integers | None = None) -> None:
+        """Draw the node from its context's distribution; `context`: as of `context`, if that is known."""
+        if compiled.tables is None or sampler.n_values == 1 or not (layout.axes or context is not None):
+            self.place(layout, sampler.draw(self.context(layout) if context is None else context, self.rng))
+            return
+        column, level = layout.family.column, layout.family.level
+        below = (layout.hierarchies[column].first_below[level - 1], self.groups[column, level - 1]) if level else None
+        groups = [self.groups[axis] for axis in layout.axes] if context is None else [context]
+        out = None if self.room is None else self.room[len(self.groups), : self.n_rows]
+        self.groups[column, level] = sampler.draw_at(groups, layout.axis_sizes, self.rng, below=below, out=out)
 
     def place(self, layout: Layout, digit: Integers) -> None:
         """Take the node's digits as drawn."""

@@ -74,22 +74,23 @@ class Network:
         network.__dict__["samplers"] = self.samplers
         return network
 
-    def draw(self, n_rows: int, rng: np.random.Generator) -> "Draws":
-        """Rows drawn node by node."""
-        draws = Draws(n_rows, rng)
+    def draw(self, n_rows: int, rng: np.random.Generator, room: Integers | None = None) -> "Draws":
+        """Rows drawn node by node; `room`: see `Draws`."""
+        draws = Draws(n_rows, rng, room)
         for layout, sampler in zip(self.layouts, self.samplers, strict=True):
-            draws.draw(layout, sampler, draws.context(layout))
+            draws.draw(layout, sampler)
         return draws
 
     def sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Encoded columns, shape (n_rows,) each."""
         at_once = max(ROWS_AT_ONCE // self.proposals, 1)
-        parts = [self._sample(min(at_once, n_rows - start), rng) for start in range(0, max(n_rows, 1), at_once)]
+        room = np.empty((len(self.families), min(at_once, n_rows) * self.proposals), dtype=np.int64)
+        parts = [self._sample(min(at_once, n_rows - start), rng, room) for start in range(0, max(n_rows, 1), at_once)]
         return parts[0] if len(parts) == 1 else {name: np.concatenate([p[name] for p in parts]) for name in self.bins}
 
-    def draw_rows(self, n_rows: int, rng: np.random.Generator) -> Rows:
-        """Rows of the network alone, whose target is not redrawn."""
-        draws, hierarchies = self.draw(n_rows, rng), self.hierarchies
+    def draw_rows(self, n_rows: int, rng: np.random.Generator, room: Integers | None = None) -> Rows:
+        """Rows of the network alone, whose target is not redrawn; `room`: see `Draws`."""
+        draws, hierarchies = self.draw(n_rows, rng, room), self.hierarchies
         return Rows([draws.groups[column, h.n_levels - 1] for column, h in enumerate(hierarchies)], hierarchies)
 
     def finished(self, rows: Rows, n_rows: int, rng: np.random.Generator, *, redraw: bool = True) -> list[Integers]:
@@ -102,8 +103,8 @@ class Network:
         kept = self.selection.choose(Rows(states, rows.hierarchies), n_rows, rng)
         return [drawn.take(kept) for drawn in states]
 
-    def _sample(self, n_rows: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        states = self.finished(self.draw_rows(n_rows * self.proposals, rng), n_rows, rng)
+    def _sample(self, n_rows: int, rng: np.random.Generator, room: Integers) -> dict[str, NDArray[Any]]:
+        states = self.finished(self.draw_rows(n_rows * self.proposals, rng, room), n_rows, rng)
         return {name: bins.decode(drawn, rng) for (name, bins), drawn in zip(self.bins.items(), states, strict=True)}
 
     def to_json(self) -> dict[str, Any]:

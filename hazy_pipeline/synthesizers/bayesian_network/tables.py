@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
-from hazy_pipeline.synthesizers.bayesian_network.information import lift_factors
+from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGTH, lift_factors
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 
 LIFT_ROUNDS = 3
@@ -36,6 +38,10 @@ class Layout:
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         return tuple(self.hierarchies[column].sizes[level] for column, level in self.axes)
+
+    @cached_property
+    def axis_sizes(self) -> Integers:
+        return np.array(self.sizes, dtype=np.int64)
 
     @property
     def n_contexts(self) -> int:
@@ -75,6 +81,8 @@ def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_row
     context of fewer than `min_rows` rows has no counts of its own. What never occurs with a parent although it would
     be expected to, or because one determines the other, stays impossible.
     """
+    if compiled.tables is not None:
+        return _lengthened_in_turn(compiled.tables, layout, counts, smoothing=smoothing, min_rows=min_rows)
     grids = _grids(layout, counts)
     result = grids[0] / np.maximum(_total(grids[0]), 1.0)
     steps = layout.family.steps
@@ -98,15 +106,66 @@ def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_row
 
 def calibrated(
     layout: Layout, counts: Integers, table: Floats, drawn: Integers, *, rounds: int = CALIBRATION_ROUNDS
-) -> Floats:
+) -> Floats | Probabilities:
     """The table moved so that, over the contexts that the network itself draws, the node meets every parent as counted.
 
     Contexts that training never saw are drawn too, and each back-off errs a little; left alone, the errors add up
     along the network. `drawn`: rows per context in a sample of the nodes before this one, shape (contexts,).
     """
+    if compiled.tables is not None and rounds:
+        moved = np.empty(table.shape, dtype=np.float32)
+        sizes = np.array(layout.grid)
+        compiled.tables.calibrate(counts, table, drawn, sizes, rounds, LIFT_STRENGTH, moved)
+        return moved
     grid = layout.to_grid(counts)
     pairs = [_pair_counts(grid, axis) for axis in range(grid.ndim - 1, 1, -1)]
     return layout.from_grid(_fitted(layout.to_grid(table), drawn.reshape(1, *layout.grid), pairs, rounds))
+
+
+def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, *, smoothing: float, min_rows: int) -> Floats:
+    """As `probabilities`, by compiled loops."""
+    chain = [_Lengthening.of(layout, number) for number in range(len(layout.family.steps))]
+    grids, totals = [np.ascontiguousarray(counts)], []
+    for longer in reversed(chain):
+        shorter = np.zeros((longer.n_shorter, layout.n_digits), dtype=np.int64)
+        totals.append(np.empty(len(grids[-1]), dtype=np.int64))
+        by.coarsen(grids[-1], longer.groups, longer.inner, shorter, totals[-1])
+        grids.append(shorter)
+    result: Floats = grids[-1] / np.maximum(grids[-1].sum(axis=1, keepdims=True), 1.0)
+    for step, longer, grid, total in zip(layout.family.steps, chain, grids[-2::-1], totals[::-1], strict=True):
+        before, result = result, np.empty(grid.shape)
+        by.lengthen(grid, total, before, longer.sizes, longer.axis, longer.groups, min_rows, smoothing * step.strength,
+                    LIFT_ROUNDS if step.lifted else 0, LIFT_STRENGTH, CERTAIN_ZERO, result)  # fmt: skip
+    return result
+
+
+@dataclass(frozen=True)
+class _Lengthening:
+    """What a step does to the contexts: one axis gets finer groups, or instead of none so many."""
+
+    sizes: Integers  # of the longer context's axes, the node's own groups first
+    axis: int
+    groups: Integers  # of the shorter context, by the longer one's, on that axis
+
+    @classmethod
+    def of(cls, layout: Layout, number: int) -> "_Lengthening":
+        step, before = layout.family.steps[number], _read(layout.family.steps[:number])
+        after = before | {step.column: step.level}
+        sizes = np.array([layout.grid[0], *(layout.hierarchies[c].sizes[level] for c, level in after.items())])
+        axis = 1 + list(after).index(step.column)
+        if step.column in before:
+            return cls(sizes, axis, layout.hierarchies[step.column].project(step.level, before[step.column]))
+        return cls(sizes, axis, np.zeros(sizes[axis], dtype=np.int64))
+
+    @property
+    def inner(self) -> int:
+        """Combinations of the axes after that one."""
+        return int(self.sizes[self.axis + 1 :].prod())
+
+    @property
+    def n_shorter(self) -> int:
+        """The number of shorter contexts."""
+        return int(self.sizes.prod() // self.sizes[self.axis] * (self.groups[-1] + 1))
 
 
 def _total(grid: NDArray[Any]) -> NDArray[Any]:
