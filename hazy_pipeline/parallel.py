@@ -4,7 +4,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import ExitStack
+from typing import Any, Generic, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -30,16 +31,46 @@ def side_by_side(function: Callable[[Item], Result], items: Iterable[Item], work
         return list(threads.map(function, items))
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+class Aside(Generic[Result]):
+    """A call that a thread makes while this one goes on, for work that lets other threads run; `forks.Forked` is for the rest.
+
+    `workers`: the threads that may work at a time, this one with them; with one, `result` makes the call. As a context manager
+    it leaves no thread behind.
+    """
+
+    def __init__(self, call: Callable[[], Result], workers: int = 2) -> None:
+        self._call = call
+        self._threads = ThreadPoolExecutor(1) if workers > 1 else None
+        self._future = self._threads.submit(call) if self._threads else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._threads:
+            self._threads.shutdown()
+
+    def result(self) -> Result:
+        return self._future.result() if self._future else self._call()
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, *, multiplies: bool = True,
+          ) -> Iterator[Result]:  # fmt: skip
     """`map(function, items)` by threads, in order, with at most `workers + 1` results or items waiting in memory.
 
-    Each thread multiplies matrices by itself: further threads beneath it would only stand in each other's way.
+    `multiplies`: whether it multiplies matrices, which each thread then does by itself: further threads beneath it would only
+    stand in each other's way. To keep them from it takes some milliseconds.
     """
     if workers <= 1:
         yield from map(function, items)
         return
     waiting: deque[Future[Result]] = deque()
-    with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as threads:
+    with ExitStack() as stack:
+        limit: dict[str, Any] = {}
+        if multiplies:
+            stack.enter_context(threadpool_limits(1))
+            limit = {"initializer": threadpool_limits, "initargs": (1,)}
+        threads = stack.enter_context(ThreadPoolExecutor(workers, **limit))
         try:
             for item in items:
                 waiting.append(threads.submit(function, item))

@@ -35,6 +35,14 @@ def spread(states: Integers, low: Floats, part: Floats, is_half: bool, random: F
     `random`: where in it, in [0, 1); `values`: filled.
     """
 
+def count_rows(groups: list[Integers], sizes: Integers, node: Integers, first: Integers | None, above: Integers | None,
+               counts: Integers) -> None:  # fmt: skip
+    """Rows per context and digit, added to `counts`, shape (contexts, digits).
+
+    `groups`: of the rows, on every axis of the context; `sizes`: of these axes. `node`: the rows' groups of the node itself; with
+    `first`, its digits are `first[above[row]]` lower. Raises IndexError for groups beyond the table.
+    """
+
 def coarsen(counts: Integers, groups: Integers, inner: int, coarser: Integers, total: Integers) -> None:
     """Add up the contexts on one axis, and every context's digits.
 

@@ -628,6 +628,39 @@ cdef inline void _common_factors(_Pairs pairs, const Py_ssize_t* axis, double* c
             common[x] *= factor[x]
 
 
+def count_rows(list groups, const int64_t[::1] sizes, const int64_t[::1] node, const int64_t[::1] first,
+               const int64_t[::1] above, int64_t[:, ::1] counts):
+    cdef Py_ssize_t n = node.shape[0], n_axes = len(groups), start = 0, size, i, j
+    cdef int64_t at[TOGETHER]
+    cdef const int64_t* group
+    cdef int64_t n_groups, k = counts.shape[1], n_cells = counts.shape[0] * counts.shape[1]
+    cdef bint is_inside = True
+    cdef int64_t* flat = &counts[0, 0]
+    cdef _Axes axes = _Axes(groups, n)
+    with nogil:
+        while start < n:
+            size = min(TOGETHER, n - start)
+            for i in range(size):
+                at[i] = axes.groups[0][start + i] if n_axes else 0
+            for j in range(1, n_axes):
+                group, n_groups = axes.groups[j] + start, sizes[j]
+                for i in range(size):
+                    at[i] = at[i] * n_groups + group[i]
+            for i in range(size):
+                at[i] = at[i] * k + node[start + i]
+            if first is not None:
+                for i in range(size):
+                    at[i] -= first[above[start + i]]
+            for i in range(size):
+                if not 0 <= at[i] < n_cells:
+                    is_inside = False
+                    break
+                flat[at[i]] += 1
+            start += size
+    if not is_inside:
+        raise IndexError("a group that the column does not have")
+
+
 def coarsen(const int64_t[:, ::1] counts, const int64_t[::1] groups, Py_ssize_t inner, int64_t[:, ::1] coarser,
             int64_t[::1] total):
     cdef Py_ssize_t k = counts.shape[1], size = groups.shape[0], outer, group, i, x, c = 0, n_coarse

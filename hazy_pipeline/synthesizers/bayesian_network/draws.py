@@ -28,11 +28,14 @@ class Draws:
             context += self.groups[axis]
         return context
 
-    def calibrate(self, layouts: Iterable[Layout], counts: Iterable[Integers], tables: Iterable[Floats],
+    def calibrate(self, layouts: Iterable[Layout], counted: Iterable[tuple[Integers, Floats]],
                   ) -> tuple[tuple[Probabilities, ...], tuple[AliasTables, ...]]:  # fmt: skip
-        """Draw one node after the other, each from its table as calibrated on the rows drawn so far: see `calibrated`."""
+        """Draw one node after the other, each from its table as calibrated on the rows drawn so far: see `calibrated`.
+
+        `counted`: each node's counts and its table.
+        """
         moved, samplers = [], []
-        for layout, count, table in zip(layouts, counts, tables, strict=True):
+        for layout, (count, table) in zip(layouts, counted, strict=True):
             context = self.context(layout)
             fitted: Floats | Probabilities = table
             if layout.family.steps:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Floats, Integers
-from hazy_pipeline.parallel import ahead, n_cores
+from hazy_pipeline.parallel import ahead, n_cores, side_by_side
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, Hierarchy, bins_from_json, bins_to_json
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
@@ -138,7 +138,7 @@ def layouts(families: Sequence[Family], bins: Mapping[str, Bins]) -> tuple[Layou
 
 def to_rows(encoded: Encoded, bins: Mapping[str, Bins]) -> Rows:
     """Encoded columns as states of the network."""
-    states = [column.encode(encoded[name]) for name, column in bins.items()]
+    states = side_by_side(lambda name: bins[name].encode(encoded[name]), bins, n_cores())
     return Rows(states, [column.hierarchy for column in bins.values()])
 
 
@@ -164,19 +164,40 @@ def count_tables(families: Sequence[Family], bins: Mapping[str, Bins], batches: 
     return counts
 
 
+class CountedRows(Sequence[Integers]):
+    """Rows per cell of every family's table, counted of rows in memory when they are asked for: kept, they would be most of what
+    a fit takes."""
+
+    def __init__(self, families: Sequence[Family], rows: Rows) -> None:
+        self._layouts = [Layout(family, rows.hierarchies) for family in families]
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._layouts)
+
+    @overload
+    def __getitem__(self, i: int) -> Integers: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Integers]: ...
+    def __getitem__(self, i: int | slice) -> Integers | list[Integers]:
+        if isinstance(i, slice):
+            return [layout.count(self._rows) for layout in self._layouts[i]]
+        return self._layouts[i].count(self._rows)
+
+
 def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Sequence[Integers], *, smoothing: float,
                   min_rows: int, rng: np.random.Generator) -> Network:  # fmt: skip
     """The network whose conditionals are the smoothed counts, each calibrated on a sample of the nodes before it."""
-    n_drawn = int(np.clip(CALIBRATION_ROWS_PER_ROW * counts[0].sum() if counts else 0, *CALIBRATION_ROWS))
+    n_drawn = int(np.clip(CALIBRATION_ROWS_PER_ROW * counts[0].sum() if len(counts) else 0, *CALIBRATION_ROWS))
     shapes = layouts(families, bins)
 
-    def smoothed(counted: tuple[Layout, Integers]) -> Floats:
-        return probabilities(*counted, smoothing=smoothing, min_rows=min_rows)
+    def smoothed(i: int) -> tuple[Integers, Floats]:
+        count = counts[i]
+        return count, probabilities(shapes[i], count, smoothing=smoothing, min_rows=min_rows)
 
-    cores = n_cores() if sum(count.size for count in counts) > CELLS_FOR_THREADS else 1
-    counted = zip(shapes, counts, strict=True)
+    cores = n_cores() if sum(layout.n_contexts * layout.n_digits for layout in shapes) > CELLS_FOR_THREADS else 1
     draws = Draws(n_drawn, rng)
-    tables, samplers = draws.calibrate(shapes, counts, ahead(smoothed, counted, cores))
+    tables, samplers = draws.calibrate(shapes, ahead(smoothed, range(len(shapes)), cores, multiplies=False))
     network = Network(bins, tuple(families), tables)
     network.__dict__["samplers"] = samplers  # what the cached property would build again
     return network

@@ -92,9 +92,9 @@ class CountedTarget:
         edges = np.quantile(forecast, np.cumsum(self.bin_counts)[:-1] / self.bin_counts.sum())
         seen = with_forecast(drawn, forecast, edges, self.forecast)
         draws, layouts = _drawn_but(seen, self.column, self.families, rng)
-        smoothed = (probabilities(layout, counts, smoothing=self.smoothing, min_rows=self.min_rows)
-                    for layout, counts in zip(layouts, self.counts, strict=True))  # fmt: skip
-        tables, samplers = draws.calibrate(layouts, self.counts, smoothed)
+        smoothed = ((counts, probabilities(layout, counts, smoothing=self.smoothing, min_rows=self.min_rows))
+                   for layout, counts in zip(layouts, self.counts, strict=True))  # fmt: skip
+        tables, samplers = draws.calibrate(layouts, smoothed)
         target = NumericTarget(self.column, self.trees, edges, self.forecast, self.families, tables)
         target.__dict__["samplers"] = samplers  # what the cached property would build again
         return target

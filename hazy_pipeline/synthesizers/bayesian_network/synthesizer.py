@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Integers, Mask
 from hazy_pipeline.encode.categorical import DiscreteEncoder
 from hazy_pipeline.encode.column import ColumnEncoder
@@ -17,7 +18,7 @@ from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.forks import Forked
-from hazy_pipeline.parallel import n_cores
+from hazy_pipeline.parallel import Aside, n_cores
 from hazy_pipeline.progress import followed
 from hazy_pipeline.search_spaces import completed
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
@@ -32,6 +33,7 @@ from hazy_pipeline.synthesizers.bayesian_network.conditions import conditions_of
 from hazy_pipeline.synthesizers.bayesian_network.imputation import impute_states
 from hazy_pipeline.synthesizers.bayesian_network.inference import Posterior
 from hazy_pipeline.synthesizers.bayesian_network.network import (
+    CountedRows,
     Encoded,
     Network,
     build_network,
@@ -104,10 +106,11 @@ class BayesianNetwork(Synthesizer):
         is_last = target is not None and has_few_classes(searched, target)
         families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
                                   min_rows=self.min_rows, last=target if is_last else None)  # fmt: skip
-        # The search keeps all cores busy, what follows mostly one: so the child comes in between.
-        with Forked(lambda: None if target is None else self._redraw(searched, target, bins),
+        # The search keeps all cores busy, what follows mostly one: so this comes in between.
+        beside = Forked if compiled.trees is None else Aside
+        with beside(lambda: None if target is None else self._redraw(searched, target, bins),
                     1 if target is None else n_cores()) as redrawn:  # fmt: skip
-            counts = self._counts(train, families, bins, encoded)
+            counts = self._counts(train, families, bins, encoded, searched)
             rng = np.random.default_rng(self.random_state)
             self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"],
                                           min_rows=self.min_rows, rng=rng)  # fmt: skip
@@ -135,13 +138,14 @@ class BayesianNetwork(Synthesizer):
             min_rows=self.min_rows, smoothing=self.settings["smoothing"], random_state=self.random_state, workers=n_cores(),
         )  # fmt: skip
 
-    def _counts(
-        self, train: Tables, families: Sequence[Family], bins: dict[str, Bins], sample: Encoded
-    ) -> list[Integers]:
-        """Rows per cell of every family's table; `sample` is what was encoded already, which may be all rows."""
+    def _counts(self, train: Tables, families: Sequence[Family], bins: dict[str, Bins], sample: Encoded,
+                searched: Rows) -> Sequence[Integers]:  # fmt: skip
+        """Rows per cell of every family's table; `sample` is what was encoded already, which may be all rows, and `searched` what
+        is coded of it, which may be all of that."""
         n_columns = max(len(sample), 1)
         if len(next(iter(sample.values()), ())) == self.encoder_.n_rows:
-            return count_tables(families, bins, [sample], lambda same: same)
+            every_row = bool(searched.states) and searched.n_rows == self.encoder_.n_rows
+            return CountedRows(families, searched if every_row else to_rows(sample, bins))
         batch_rows = min(max(BATCH_CELLS // n_columns, 4_096), 262_144)
         batches = train.batches(self.table.name, batch_rows=batch_rows, dictionaries=True)
         return count_tables(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.forks import shared
+from hazy_pipeline.parallel import side_by_side
 from hazy_pipeline.synthesizers.bayesian_network.losses import Loss, SquaredError
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 from hazy_pipeline.synthesizers.bayesian_network.terms import contiguous
@@ -109,7 +110,7 @@ def cross_fitted(rows: Rows, wanted: Floats, columns: Sequence[int], *, nominal:
         return boosted(rows, SquaredError(wanted), known & seen, known & ~seen, columns, nominal=nominal, min_rows=min_rows,
                        n_trees=TREES, rng=rng)  # fmt: skip
 
-    fits = shared(fit, range(FOLDS), workers)
+    fits = (shared if compiled.trees is None else side_by_side)(fit, range(FOLDS), workers)
     tried = min(len(losses) for _, losses in fits)
     n_trees = int(np.sum([losses[:tried] for _, losses in fits], axis=0).argmin())
     parts = [Rows([states[fold == k] for states in rows.states], rows.hierarchies) for k in range(FOLDS)]

@@ -232,7 +232,7 @@ def test_rows_that_tables_are_calibrated_on_are_the_same():
     def drawn():
         draws = Draws(20_000, np.random.default_rng(1))
         smoothed = (probabilities(*each, smoothing=1.0, min_rows=5) for each in zip(layouts, counts, strict=True))
-        return draws.calibrate(layouts, counts, smoothed), draws.groups
+        return draws.calibrate(layouts, zip(counts, smoothed, strict=True)), draws.groups
 
     (tables, samplers), groups = drawn()
     (expected_tables, expected_samplers), expected_groups = by_numpy(drawn)
@@ -243,3 +243,20 @@ def test_rows_that_tables_are_calibrated_on_are_the_same():
         np.testing.assert_array_equal(ours.cells, expected.cells)
     for node in expected_groups:
         np.testing.assert_array_equal(groups[node], expected_groups[node])
+
+
+def test_counts():
+    rng = np.random.default_rng(3)
+    hierarchies = [Hierarchy((np.array([0, 0, 1, 1, 1, 2]),), 6), Hierarchy((), 4), Hierarchy((), 1)]
+    rows = Rows([rng.integers(0, h.n_states, 1_300) for h in hierarchies], hierarchies)
+    for family in (Family(0, 0, ()), Family(0, 1, ()), Family(0, 1, (Step(1, 0, 8.0, False), Step(2, 0, 8.0, False))),
+                   Family(1, 0, (Step(0, 0, 8.0, False), Step(0, 1, 8.0, False)))):  # fmt: skip
+        layout = Layout(family, hierarchies)
+        counts = layout.count(rows)
+        assert counts.sum() == 1_300
+        np.testing.assert_array_equal(counts, by_numpy(lambda layout=layout: layout.count(rows)))
+    beyond = Rows([np.full(3, 1), np.full(3, 7), np.zeros(3, dtype=int)], hierarchies)
+    with pytest.raises(IndexError):
+        Layout(Family(1, 0, ()), [*hierarchies]).count(
+            Rows(beyond.states, [hierarchies[0], Hierarchy((), 9), hierarchies[2]])
+        )
