@@ -7,6 +7,7 @@ has no law of its own gets the general one: something fixed, and something per c
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hazy_pipeline import compiled
 from hazy_pipeline.estimate.model import Observation, Shape
 from hazy_pipeline.search_spaces import Hyperparameters, completed
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS
@@ -20,7 +21,11 @@ CLOSENESS_ROWS, COVERAGE_ROWS = 10_000, 5_000
 SECONDS_TO_WRITE = 4e-8  # one cell, as text
 SECONDS_TO_MULTIPLY = 1.3e-11  # and to add, in a product of matrices
 SELECTION_TREES = 90  # of 120 at most
-SECONDS_TO_PROPOSE = (2e-7, 5e-8)  # a row that a network may not keep, and a cell of it
+# With compiled loops, and with NumPy: a row that a network may not keep, and a cell of it; a cell of a target's conditional;
+# a row asked one question of a tree, and one put into its leaf.
+SECONDS_TO_PROPOSE = (5e-8, 1.5e-8) if compiled.is_in_use() else (2e-7, 5e-8)
+SECONDS_TO_REDRAW = 4.5e-7 if compiled.is_in_use() else 2e-6
+SECONDS_TO_SELECT = (1.3e-9, 3.3e-8) if compiled.is_in_use() else (6e-9, 1.5e-7)
 MODES = 0.6  # of the modes that a mixture may have, the share that remains
 
 
@@ -45,7 +50,7 @@ def _bayesian_network(shape: Shape, settings: Hyperparameters, n_rows: int) -> P
     per_row = (estimate_cost(2 * many, columns, parents, bins).seconds - estimate_cost(many, columns, parents, bins).seconds) / many  # fmt: skip
     whole = estimate_cost(n_rows, columns, parents, bins).seconds
     return {"fixed": 0.06, "rows": per_row * n_rows, "search": max(whole - per_row * n_rows, 1e-4),
-            "other": 5e-7 * n_rows * shape.other, "target": 2e-6 * n_rows * columns * _is_class(shape)}  # fmt: skip
+            "other": 5e-7 * n_rows * shape.other, "target": SECONDS_TO_REDRAW * n_rows * columns * _is_class(shape)}  # fmt: skip
 
 
 def _bayesian_network_bytes(shape: Shape, settings: Hyperparameters, n_rows: int) -> Parts:
@@ -172,7 +177,8 @@ def _selection(shape: Shape, n_rows: int) -> float:
     """Trees that tell real rows from drawn ones: each asks some columns about a sample, then puts all rows into leaves."""
     learned = min(n_rows, 50_000)
     asked = 8 * min(shape.n_columns / 2, 20) * min(2.5 * learned, 16_000)
-    return SELECTION_TREES * (6e-9 * asked + 1.5e-7 * learned)
+    to_ask, to_learn = SECONDS_TO_SELECT
+    return SELECTION_TREES * (to_ask * asked + to_learn * learned)
 
 
 def _selection_bytes(shape: Shape, n_rows: int) -> float:
