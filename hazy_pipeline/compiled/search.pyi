@@ -1,6 +1,6 @@
 """What `synthesizers.bayesian_network.belief` does, with rows numbered in 32 bits."""
 
-from hazy_pipeline.encode.arrays import Codes
+from hazy_pipeline.encode.arrays import Codes, Floats
 
 class Workspace:
     """Room for counting `n_rows` rows, used by one search at a time."""
@@ -22,4 +22,5 @@ class Sight:
     @property
     def can_be_lifted(self) -> bool: ...
     def score(self, strength: float, lifted: bool = False) -> float: ...
+    def uphill(self, strengths: Floats, start: int, at_start: float, lifted: bool = False) -> tuple[float, int]: ...
     def believed(self, strength: float, lifted: bool = False) -> Belief: ...

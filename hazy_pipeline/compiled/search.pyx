@@ -8,7 +8,7 @@ than `min_rows` rows gets no counts of its own however much longer it grows, so 
 
 import numpy as np
 
-from libc.math cimport INFINITY, log
+from libc.math cimport INFINITY, isnan, log
 from libc.stdint cimport int32_t
 from libc.stdlib cimport free, malloc
 
@@ -313,25 +313,52 @@ cdef class Sight:
         return self.before.all is not None
 
     def score(self, double strength, bint lifted=False):
+        if lifted:
+            self.lift()
+        cdef double[::1] log_totals = self.before.work.log_totals(strength)
+        return self.scored(strength, lifted, log_totals)
+
+    def uphill(self, double[::1] strengths, Py_ssize_t start, double at_start, bint lifted=False):
+        cdef Py_ssize_t best = start, i
+        cdef double best_score = at_start, score
+        cdef int way
+        cdef list log_totals = [self.before.work.log_totals(strength) for strength in strengths]
+        cdef double[::1] totals
+        if lifted:
+            self.lift()
+        if isnan(at_start):
+            totals = log_totals[start]
+            best_score = self.scored(strengths[start], lifted, totals)
+        for way in (1, -1):
+            i = start + way
+            while 0 <= i < strengths.shape[0]:
+                totals = log_totals[i]
+                with nogil:
+                    score = self.scored(strengths[i], lifted, totals)
+                if score <= best_score:
+                    break
+                best, best_score = i, score
+                i += way
+            if best != start:
+                break
+        return best_score, best
+
+    cdef double scored(self, double strength, bint lifted, const double[::1] log_totals) noexcept nogil:
         cdef double result = 0.0
         cdef Py_ssize_t i
         cdef int32_t count, total
-        cdef double[::1] log_totals = self.before.work.log_totals(strength)
         if lifted:
-            self.lift()
-            with nogil:
-                for i in range(self.lifted_own.shape[0]):
-                    count, total = self.lifted_count[i], self.lifted_total[i]
-                    if total:
-                        result += count * (log(count - 1.0 + strength * self.lifted_own[i]) - log_totals[total])
-                    else:
-                        result += count * log(self.lifted_own[i])
+            for i in range(self.lifted_own.shape[0]):
+                count, total = self.lifted_count[i], self.lifted_total[i]
+                if total:
+                    result += count * (log(count - 1.0 + strength * self.lifted_own[i]) - log_totals[total])
+                else:
+                    result += count * log(self.lifted_own[i])
             return result / self.before.n_rows
-        with nogil:
-            for i in range(self.n_cells):
-                result += self.count[i] * log(self.count[i] - 1.0 + strength * self.own[i])
-            for i in range(self.n_totals):
-                result -= self.total[i] * log_totals[self.total[i]]
+        for i in range(self.n_cells):
+            result += self.count[i] * log(self.count[i] - 1.0 + strength * self.own[i])
+        for i in range(self.n_totals):
+            result -= self.total[i] * log_totals[self.total[i]]
         return (result + self.settled + self.singles * log(strength)) / self.before.n_rows
 
     cdef lift(self):

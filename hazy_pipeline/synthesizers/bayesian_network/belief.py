@@ -126,6 +126,22 @@ class Sight:
         shorter = self._lifted if lifted else self._plain
         return _mean(self.count, np.log(self._probability(shorter.own, strength)), len(self.before.cell))
 
+    def uphill(self, strengths: Floats, start: int, at_start: float, lifted: bool = False) -> tuple[float, int]:
+        """The best score and which of the rising strengths has it: uphill from one of them, as the likelihood has one peak.
+
+        `at_start`: that one's score, NaN where it is not known.
+        """
+        best = self.score(float(strengths[start]), lifted) if np.isnan(at_start) else at_start, start
+        for way in (range(start + 1, len(strengths)), range(start - 1, -1, -1)):
+            for i in way:
+                score = self.score(float(strengths[i]), lifted)
+                if score <= best[0]:
+                    break
+                best = score, i
+            if best[1] != start:
+                break
+        return best
+
     def _probability(self, shorter: Floats, strength: float) -> Floats:
         """p(x | c) = (n(c, x) + s p'(x)) / (n(c) + s), p' from the shorter context (MacKay and Peto 1995, section 2)."""
         seen, total = self._seen_and_total

@@ -1,14 +1,15 @@
 """Which contexts foretell which nodes: for every node, a chain of growing contexts."""
 
 from collections.abc import Iterable, Sequence
-from math import prod
+from math import nan, prod
+from operator import itemgetter
 from threading import local
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from hazy_pipeline import compiled
-from hazy_pipeline.encode.arrays import Codes, Floats
+from hazy_pipeline.encode.arrays import Floats
 from hazy_pipeline.forks import shared
 from hazy_pipeline.parallel import n_cores, side_by_side
 from hazy_pipeline.synthesizers.bayesian_network.belief import MAX_LIFTED_DIGITS, Belief, Sight
@@ -16,7 +17,7 @@ from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGT
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 
 STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context may weigh
-SCREENING_STRENGTH = 8.0
+SCREENING = 2  # which of them screens
 MAX_CELLS = 2**18  # of one conditional table
 CELLS_PER_ROW = 16  # ... and no more than so many times the rows
 CANDIDATES = 16  # columns with most information about a node's column that are looked at
@@ -28,6 +29,17 @@ MIN_GAIN = 4.0  # nats over all rows that a longer context must win
 
 AnyBelief: TypeAlias = "Belief | compiled.search.Belief"
 AnySight: TypeAlias = "Sight | compiled.search.Sight"
+
+
+_STRENGTHS = np.array(STRENGTHS)
+
+
+class _Finalist(NamedTuple):
+    column: int
+    level: int
+    strength: float
+    lifted: bool
+    sight: AnySight
 
 
 class Node(NamedTuple):
@@ -45,7 +57,7 @@ class Search:
         self.rows, self.max_parents, self.min_rows = rows, max_parents, min_rows
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
         self._of_thread = local()
-        self._narrow: dict[tuple[int, int], Codes] = {}
+        self._of_column: dict[int, list[tuple[Any, int]]] = {}
 
     def in_orders(self, orders: Sequence[Sequence[int]], information: Floats) -> list[tuple[list[Family], float]]:
         """For each order the families of all nodes, every column's parents among those before it, and their score.
@@ -88,21 +100,19 @@ class Search:
         """The node's family with parents among `candidates`, and its score."""
         belief = self._first_belief(column, level)
         n_own = self.rows.hierarchies[column].sizes[level - 1] if level else 1
-        n_digits = self.rows.hierarchies[column].n_digits[level]
+        n_cells = n_own * self.rows.hierarchies[column].n_digits[level]
         score = belief.score
         steps: list[Step] = []
         read: dict[int, int] = {}
         while True:
-            screened = self._screened(belief, n_own * n_digits, read, candidates)
-            found = max(
-                self._finalists(belief, screened, lifting=bool(read)), key=lambda finalist: finalist[0], default=None
-            )
+            screened = self._screened(belief, n_cells, read, candidates)
+            found = max(self._finalists(belief, screened, lifting=bool(read)), key=itemgetter(0), default=None)
             if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
                 return Family(column, level, tuple(steps)), score
-            score, step, sight = found
-            belief = sight.believed(step.strength, step.lifted)
-            steps.append(step)
-            read[step.column] = step.level
+            score, finalist = found
+            belief = finalist.sight.believed(finalist.strength, finalist.lifted)
+            steps.append(Step(finalist.column, finalist.level, finalist.strength, finalist.lifted))
+            read[finalist.column] = finalist.level
 
     def _first_belief(self, column: int, level: int) -> AnyBelief:
         """Of a node whose context is its own coarser group alone."""
@@ -115,13 +125,15 @@ class Search:
         return compiled.search.Belief.start(work, group.astype(np.int32), n_groups, digit.astype(np.int32), n_digits,
                                             self.min_rows, LIFT_STRENGTH, n_digits <= MAX_LIFTED_DIGITS)  # fmt: skip
 
-    def _groups(self, column: int, level: int) -> Any:
-        """The rows' groups, as wide as beliefs read them."""
-        if compiled.search is None:
-            return self.rows.group(column, level)
-        if (column, level) not in self._narrow:
-            self._narrow[column, level] = self.rows.group(column, level).astype(np.int32)
-        return self._narrow[column, level]
+    def _readings(self, column: int) -> list[tuple[Any, int]]:
+        """The rows' groups at every level, as wide as beliefs read them, and their number."""
+        if column not in self._of_column:
+            width = np.int64 if compiled.search is None else np.int32
+            sizes = self.rows.hierarchies[column].sizes
+            self._of_column[column] = [
+                (self.rows.group(column, level).astype(width, copy=False), size) for level, size in enumerate(sizes)
+            ]
+        return self._of_column[column]
 
     def _screened(self, belief: AnyBelief, n_cells: int, read: dict[int, int],
                   candidates: Sequence[int]) -> list[tuple[float, int, int]]:  # fmt: skip
@@ -129,50 +141,32 @@ class Search:
 
         `n_cells`: of the table without parents.
         """
-        sizes = {column: self.rows.hierarchies[column].sizes for column in candidates}
+        sizes = {column: self.rows.hierarchies[column].sizes[level] for column, level in read.items()}
+        n_cells *= prod(sizes.values())
         places, readings = [], []
-        for column in candidates:
-            if column not in read and len(read) >= self.max_parents:
-                continue
-            others = n_cells * prod(sizes[c][level] for c, level in read.items() if c != column)
-            first = read.get(column, -1) + 1
-            levels = [
-                level for level in range(first, len(sizes[column])) if others * sizes[column][level] <= self.max_cells
-            ]
+        for column in candidates if len(read) < self.max_parents else read:
+            first = read[column] + 1 if column in read else 0
+            most = self.max_cells // (n_cells // sizes.get(column, 1))
+            levels = self._readings(column)[first:]
             places.append((column, first))
-            readings.append([(self._groups(column, level), sizes[column][level]) for level in levels])
-        scores = belief.screened(readings, SCREENING_STRENGTH)
+            readings.append([reading for reading in levels if reading[1] <= most])
+        scores = belief.screened(readings, STRENGTHS[SCREENING])
         screened = [(score, column, first + i) for (column, first), found in zip(places, scores, strict=True)
                     for i, score in enumerate(found)]  # fmt: skip
-        return sorted(screened, key=lambda entry: -entry[0])
+        return sorted(screened, key=itemgetter(0), reverse=True)
 
     def _finalists(self, belief: AnyBelief, screened: list[tuple[float, int, int]], *, lifting: bool,
-                   ) -> list[tuple[float, Step, AnySight]]:  # fmt: skip
+                   ) -> list[tuple[float, _Finalist]]:  # fmt: skip
         """The best of those screened with their best strengths, and some of them again with the shorter context lifted."""
-        found: list[tuple[float, Step, AnySight]] = []
+        found: list[tuple[float, _Finalist]] = []
         for at_screening, column, level in screened[:FINALISTS]:
-            sight = belief.seen_in(self._groups(column, level), self.rows.hierarchies[column].sizes[level])
-            score, strength = _best_strength(sight, at_screening)
-            found.append((score, Step(column, level, strength, lifted=False), sight))
+            sight = belief.seen_in(*self._readings(column)[level])
+            score, best = sight.uphill(_STRENGTHS, SCREENING, at_screening)
+            found.append((score, _Finalist(column, level, STRENGTHS[best], False, sight)))
         if lifting:
-            for _, step, sight in sorted(found, key=lambda finalist: -finalist[0])[:LIFTED_FINALISTS]:
-                if not sight.can_be_lifted:
+            for _, each in sorted(found, key=itemgetter(0), reverse=True)[:LIFTED_FINALISTS]:
+                if not each.sight.can_be_lifted:
                     break
-                score, strength = _best_strength(sight, lifted=True)
-                found.append((score, Step(step.column, step.level, strength, lifted=True), sight))
+                score, best = each.sight.uphill(_STRENGTHS, SCREENING, nan, True)
+                found.append((score, each._replace(strength=STRENGTHS[best], lifted=True)))
         return found
-
-
-def _best_strength(sight: AnySight, at_screening: float | None = None, *, lifted: bool = False) -> tuple[float, float]:
-    """(score, strength): uphill over STRENGTHS from the one that screens, as the likelihood has one peak."""
-    start = STRENGTHS.index(SCREENING_STRENGTH)
-    best = sight.score(SCREENING_STRENGTH, lifted) if at_screening is None else at_screening, SCREENING_STRENGTH
-    for way in (STRENGTHS[start + 1 :], STRENGTHS[:start][::-1]):
-        for strength in way:
-            score = sight.score(strength, lifted)
-            if score <= best[0]:
-                break
-            best = score, strength
-        if best[1] != SCREENING_STRENGTH:
-            break
-    return best

@@ -57,6 +57,11 @@ def test_growing_contexts(given_columns, min_rows, lifts, strengths):
             if sight.can_be_lifted:
                 assert sight.score(s, True) == pytest.approx(expected.score(s, True), rel=1e-9, abs=1e-12)
         lifted = lifted and sight.can_be_lifted
+        for start in range(3):
+            rising = np.array([0.5, 8.0, 512.0])
+            score, best = sight.uphill(rising, start, np.nan, lifted)
+            assert (score, best) == (pytest.approx(sight.score(rising[best], lifted), rel=1e-9, abs=1e-12), best)
+            assert score == pytest.approx(expected.uphill(rising, start, np.nan, lifted)[0], rel=1e-9, abs=1e-12)
         twin, belief = expected.believed(strength, lifted), sight.believed(strength, lifted)
     assert belief.score == pytest.approx(twin.score, rel=1e-9, abs=1e-12)
 
