@@ -8,7 +8,8 @@ stamp=.venv/made-from
 made_from() { # what the environment is made from, as one number; $1: the interpreter
     "$1" - <<'PYTHON'
 import hashlib, pathlib, sys
-files = ["requirements.lock", "pyproject.toml", "scripts/env.sh", *sorted(map(str, pathlib.Path("hazy_pipeline/compiled").glob("*.pyx")))]
+loops = [str(path) for path in pathlib.Path("hazy_pipeline/compiled").iterdir() if path.suffix in (".pyx", ".pxd")]
+files = ["requirements.lock", "pyproject.toml", "scripts/env.sh", *sorted(loops)]
 inputs = [pathlib.Path(name).read_bytes() for name in files]
 inputs += [str(pathlib.Path.cwd()).encode(), sys.version.encode()]
 print(hashlib.sha256(b"\0".join(inputs)).hexdigest())

@@ -7,14 +7,14 @@ the twin. The two add up in different orders, so what is learned with the one ma
 
 import os
 
-MODULES = ("search", "tables", "trees")
+MODULES = ("draws", "losses", "search", "tables", "target", "trees")
 
 try:
     if os.environ.get("HAZY_COMPILED") == "0":
         raise ImportError
-    from hazy_pipeline.compiled import search, tables, trees
+    from hazy_pipeline.compiled import draws, losses, search, tables, target, trees
 except ImportError:
-    search = tables = trees = None  # type: ignore[assignment]
+    draws = losses = search = tables = target = trees = None  # type: ignore[assignment]
 
 
 def is_in_use() -> bool:

@@ -1,47 +1,10 @@
-"""Compiled: see the docstring of the package."""
+"""Conditional probability tables: counts of coarser contexts, and probabilities smoothed and calibrated."""
 
 from typing import Any
 
 from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Floats, Integers
-
-def fill_alias_cells(probabilities: NDArray[Any], cells: NDArray[Any]) -> None:
-    """Vose's construction (1991), context by context; a context of zeros is taken as even.
-
-    `probabilities`: float32 or float64, shape (contexts, values); `cells`: filled, uint32 of 24 and 8 bits, or uint64 of 32
-    and 16, shape (contexts * values,). Bit for bit what NumPy makes of at most 8,192 values, of which it adds up all at once.
-    """
-
-def draw_values(cells: NDArray[Any], n_values: int, groups: list[Integers], sizes: Integers, words: NDArray[Any],
-                first: Integers | None, above: Integers | None, values: Integers) -> None:  # fmt: skip
-    """One value per row from its context's alias table, by 32 random bits (`words`) per row.
-
-    `groups`: of the rows, on every axis of the context; `sizes`: of these axes. `values`: filled; with `first`, they are
-    `first[above[row]]` higher.
-    """
-
-def find_segments(values: Floats, low: float, high: float, ends: Floats, ranges: Integers, single: Floats,
-                  singles: Integers, null_state: int, states: Integers) -> None:  # fmt: skip
-    """The segment of every value, which is first brought between `low` and `high`.
-
-    `ends`: between the ranges, whose segments are `ranges`; `single`: values that are segments by themselves, `singles`, all
-    different; both rising. NaN is `null_state`, or where that is negative in the last range. `states`: filled.
-    """
-
-def spread(states: Integers, low: Floats, part: Floats, is_half: bool, random: Floats, values: Floats) -> None:
-    """A value inside every row's segment, which begins at `low` and reaches as far as `part`, or twice as far: `is_half`.
-
-    `random`: where in it, in [0, 1); `values`: filled.
-    """
-
-def count_rows(groups: list[Integers], sizes: Integers, node: Integers, first: Integers | None, above: Integers | None,
-               counts: Integers) -> None:  # fmt: skip
-    """Rows per context and digit, added to `counts`, shape (contexts, digits).
-
-    `groups`: of the rows, on every axis of the context; `sizes`: of these axes. `node`: the rows' groups of the node itself; with
-    `first`, its digits are `first[above[row]]` lower. Raises IndexError for groups beyond the table.
-    """
 
 def coarsen(counts: Integers, groups: Integers, inner: int, coarser: Integers, total: Integers) -> None:
     """Add up the contexts on one axis, and every context's digits.

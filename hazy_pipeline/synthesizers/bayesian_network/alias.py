@@ -33,9 +33,9 @@ class AliasTables:
         `probabilities`: shape (contexts, values), at most 65,536 values.
         """
         n, k = probabilities.shape
-        if compiled.tables is not None and 0 < k <= MOST_COMPILED:
+        if compiled.draws is not None and 0 < k <= MOST_COMPILED:
             cells = np.empty(n * k, dtype=np.uint32 if k <= NARROW else np.uint64)
-            compiled.tables.fill_alias_cells(np.ascontiguousarray(probabilities), cells)
+            compiled.draws.fill_alias_cells(np.ascontiguousarray(probabilities), cells)
             return cls(cells, k)
         total = probabilities.sum(axis=1, dtype=np.float64, keepdims=True)
         mass = np.where(total > 0, probabilities * (k / np.where(total > 0, total, 1.0)), 1.0)
@@ -55,7 +55,7 @@ class AliasTables:
         n, k = len(context), self.n_values
         if k == 1:
             return np.zeros(n, dtype=np.int64)
-        if compiled.tables is not None:
+        if compiled.draws is not None:
             return self.draw_at([np.ascontiguousarray(context)], _ONE_AXIS, rng)
         words = random_words(n, np.uint32, rng)
         # 32 random bits times k: the whole part is the slot, the rest says whether its own value stands.
@@ -85,7 +85,7 @@ class AliasTables:
         words = random_words(len(groups[0]), np.uint32, rng)
         values = np.empty(len(words), dtype=np.int64) if out is None else out
         first, above = below or (None, None)
-        compiled.tables.draw_values(self.cells, self.n_values, groups, sizes, words, first, above, values)
+        compiled.draws.draw_values(self.cells, self.n_values, groups, sizes, words, first, above, values)
         return values
 
 

@@ -132,7 +132,7 @@ class NumericBins:
 
     def encode(self, values: Floats) -> Integers:
         """float64 with NaN, shape (n,) -> segment per row."""
-        if compiled.tables is not None and len(self.low):
+        if compiled.draws is not None and len(self.low):
             return self._find_segments(values)
         (single, single_index), (ends, range_index) = self._values, self._ranges
         if len(self.low):
@@ -156,18 +156,18 @@ class NumericBins:
             ends, range_index = np.nextafter(single[1:] / 2 + single[:-1] / 2, np.inf), single_index
             single, single_index = single[:0], single_index[:0]
         states = np.empty(len(values), dtype=np.int64)
-        compiled.tables.find_segments(np.ascontiguousarray(values, dtype=np.float64), self.low.min(), self.high.max(),
-                                      ends, range_index, single, single_index,
-                                      len(self.low) if self.has_null else -1, states)  # fmt: skip
+        compiled.draws.find_segments(np.ascontiguousarray(values, dtype=np.float64), self.low.min(), self.high.max(),
+                                     ends, range_index, single, single_index,
+                                     len(self.low) if self.has_null else -1, states)  # fmt: skip
         return states
 
     def decode(self, states: Integers, rng: np.random.Generator) -> Floats:
         """Segment per row -> a value drawn evenly inside it; NaN for null."""
         low, half, is_wide = self._inside
-        if compiled.tables is not None and half is not None:
+        if compiled.draws is not None and half is not None:
             decoded = np.empty(len(states))
             states = np.ascontiguousarray(states, dtype=np.int64)
-            compiled.tables.spread(states, low, half, is_wide, rng.random(len(states)), decoded)
+            compiled.draws.spread(states, low, half, is_wide, rng.random(len(states)), decoded)
             return decoded
         values: Floats = low.take(states, mode="clip")
         if half is None:

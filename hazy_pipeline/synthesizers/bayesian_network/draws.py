@@ -47,7 +47,7 @@ class Draws:
 
     def draw(self, layout: Layout, sampler: AliasTables, context: Integers | None = None) -> None:
         """Draw the node from its context's distribution; `context`: as of `context`, if that is known."""
-        if compiled.tables is None or sampler.n_values == 1 or not (layout.axes or context is not None):
+        if compiled.draws is None or sampler.n_values == 1 or not (layout.axes or context is not None):
             self.place(layout, sampler.draw(self.context(layout) if context is None else context, self.rng))
             return
         column, level = layout.family.column, layout.family.level

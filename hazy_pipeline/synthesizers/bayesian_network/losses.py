@@ -61,7 +61,7 @@ class SquaredError:
         return self.wanted - score
 
     def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
-        if compiled.trees is not None and leaf.dtype == np.uint8:
+        if compiled.losses is not None and leaf.dtype == np.uint8:
             _, (count, total, _) = _sums(leaf, np.ones_like(gradient), gradient, gradient, n_leaves)
         else:
             count = np.bincount(leaf, minlength=n_leaves)
@@ -105,16 +105,16 @@ class LogLoss(_RealAndDrawn):
     """Of scores that should be the log odds of a row being real: what is easy to tell from real rows weighs most."""
 
     def gradient(self, score: Floats) -> Floats:
-        if compiled.trees is not None:
+        if compiled.losses is not None:
             gradient = np.empty_like(score)
-            compiled.trees.log_gradient(score, self.is_real, self.weight, gradient)
+            compiled.losses.log_gradient(score, self.is_real, self.weight, gradient)
             return gradient
         return self.weight * (self.is_real - _share(score))
 
     def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
-        if compiled.trees is not None and leaf.dtype == np.uint8:
+        if compiled.losses is not None and leaf.dtype == np.uint8:
             curvatures = np.empty_like(gradient)
-            compiled.trees.log_curvature(gradient, self.weight, curvatures)
+            compiled.losses.log_curvature(gradient, self.weight, curvatures)
             of_drawn, of_real = _sums(leaf, self.is_real, gradient, curvatures, n_leaves)
             (n_drawn, without, _), n_real = of_drawn, of_real[0]
             _, both, curvature = of_drawn + of_real
@@ -131,8 +131,8 @@ class LogLoss(_RealAndDrawn):
         return steps
 
     def total(self, score: Floats) -> float:
-        if compiled.trees is not None:
-            return compiled.trees.log_total(score, self.is_real, self.weight)
+        if compiled.losses is not None:
+            return compiled.losses.log_total(score, self.is_real, self.weight)
         return float((self.weight * np.logaddexp(0.0, np.where(self.is_real > 0, -score, score))).sum())
 
 
@@ -149,7 +149,7 @@ class RatioLoss(_RealAndDrawn):
 
     def steps(self, score: Floats, gradient: Floats, leaf: Leaves, n_leaves: int, min_rows: int) -> Floats:
         ratio = self._ratio(score)
-        if compiled.trees is not None and leaf.dtype == np.uint8:
+        if compiled.losses is not None and leaf.dtype == np.uint8:
             (n_drawn, weighed, _), (n_real, _, _) = _sums(leaf, self.is_real, ratio, ratio, n_leaves)
         else:
             n_real = np.bincount(leaf, self.is_real, minlength=n_leaves).astype(np.float64)
@@ -165,9 +165,9 @@ class RatioLoss(_RealAndDrawn):
 
     def _ratio(self, score: Floats) -> Floats:
         """Of drawn rows, as they weigh; 0 for real ones."""
-        if compiled.trees is not None:
+        if compiled.losses is not None:
             found = np.empty_like(score)
-            compiled.trees.ratios(score, self.is_real, self.weight, HIGHEST, found)
+            compiled.losses.ratios(score, self.is_real, self.weight, HIGHEST, found)
             return found
         ratio: Floats = (1.0 - self.is_real) * self.weight * np.exp(np.minimum(score, HIGHEST))
         return ratio
@@ -181,5 +181,5 @@ def _share(score: Floats) -> Floats:
 def _sums(leaf: Leaves, is_real: Floats, first: Floats, second: Floats, n_leaves: int) -> Floats:
     """Shape (2, 3, n_leaves): of drawn and of real rows, their number and the sums of two values, compiled."""
     sums = np.empty((np.iinfo(leaf.dtype).max + 1, 2, 3))
-    compiled.trees.leaf_sums(leaf, is_real, first, second, sums)
+    compiled.losses.leaf_sums(leaf, is_real, first, second, sums)
     return sums[:n_leaves].transpose(1, 2, 0)

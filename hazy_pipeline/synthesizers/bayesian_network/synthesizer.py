@@ -107,7 +107,7 @@ class BayesianNetwork(Synthesizer):
         families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
                                   min_rows=self.min_rows, last=target if is_last else None)  # fmt: skip
         # The search keeps all cores busy, what follows mostly one: so this comes in between.
-        beside = Forked if compiled.trees is None else Aside
+        beside = Aside if compiled.is_in_use() else Forked
         with beside(lambda: None if target is None else self._redraw(searched, target, bins),
                     1 if target is None else n_cores()) as redrawn:  # fmt: skip
             counts = self._counts(train, families, bins, encoded, searched)

@@ -66,13 +66,13 @@ class Layout:
 
     def count(self, rows: Rows) -> Integers:
         """Rows per cell, shape (contexts, digits)."""
-        if compiled.tables is not None:
+        if compiled.draws is not None:
             column, level = self.family.column, self.family.level
             first = self.hierarchies[column].first_below[level - 1] if level else None
             above = rows.group(column, level - 1) if level else None
             counts = np.zeros((self.n_contexts, self.n_digits), dtype=np.int64)
             groups = [rows.group(*axis) for axis in self.axes]
-            compiled.tables.count_rows(groups, self.axis_sizes, rows.group(column, level), first, above, counts)
+            compiled.draws.count_rows(groups, self.axis_sizes, rows.group(column, level), first, above, counts)
             return counts
         context, _ = rows.context(self.axes)
         cells = context * self.n_digits + rows.digit(self.family.column, self.family.level)

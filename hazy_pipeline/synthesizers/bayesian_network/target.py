@@ -48,7 +48,7 @@ class TargetModel:
     def draw(self, rows: Rows, rng: np.random.Generator) -> Integers:
         """A class per row."""
         left = rng.random(rows.n_rows)
-        by_state = self._by_state(rows.hierarchies) if compiled.trees is not None else None
+        by_state = self._by_state(rows.hierarchies) if compiled.target is not None else None
         if by_state is not None:
             return by_state.draw(rows, left)
         drawn = np.zeros(rows.n_rows, dtype=np.int64)
@@ -67,7 +67,7 @@ class TargetModel:
         """
         n_classes = counted.hierarchies[self.column].n_states
         penalty = CALIBRATION_PENALTY * drawn.n_rows / counted.n_rows
-        if compiled.trees is not None:
+        if compiled.target is not None:
             grouped = Grouped.of(drawn, self.terms)
             real = Grouped.of(counted, self.terms).counts(counted.states[self.column], n_classes)
             n_real, n_drawn = real.sum(axis=1), grouped.counts(np.zeros(drawn.n_rows, dtype=np.int64), 1)
@@ -181,7 +181,7 @@ def _newton(rows: Rows, terms: Terms, column: int, penalty: float,
     if not start:
         share = np.bincount(rows.states[column], minlength=n_classes) + 0.5
         weights[0][0] = np.log(share[1:] / share[0])
-    if compiled.trees is not None:
+    if compiled.target is not None:
         grouped = Grouped.of(rows, terms[1:])
         seen = np.ascontiguousarray(grouped.counts(rows.states[column], n_classes)[:, 1:])
         return (weights[0], *grouped.moved(weights[1:], weights[0][0], seen, np.ones(len(seen)), penalty=penalty,
@@ -225,10 +225,10 @@ def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, wei
     strongest = sorted(others, key=lambda other: -float(effect[other].std()))[:MAX_PAIR_COLUMNS]
     axes = [(c, rows.hierarchies[c].finest_of_at_most(PAIR_GROUPS)) for c in strongest]
     candidates = list(combinations(axes, 2))
-    if compiled.trees is not None:
+    if compiled.target is not None:
         groups, gains = Grouped.of(rows, [(axis,) for axis in axes]), np.zeros((len(axes), len(axes)))
         by_row = np.ascontiguousarray(residual.T), np.ascontiguousarray(curvature.T)
-        compiled.trees.pair_gains(groups.groups, np.diff(groups.starts), *by_row, gains)
+        compiled.target.pair_gains(groups.groups, np.diff(groups.starts), *by_row, gains)
         pairs = list(zip(gains[np.triu_indices(len(axes), 1)].tolist(), candidates, strict=True))
     else:
         pairs = [(_gain(rows, pair, residual, curvature), pair) for pair in candidates]
@@ -245,7 +245,7 @@ def _gain(rows: Rows, pair: Term, residual: Floats, curvature: Floats) -> float:
 
 def _scores(rows: Rows, terms: Terms, weights: Sequence[Floats]) -> Floats:
     """Shape (classes - 1, rows)."""
-    if compiled.trees is not None:
+    if compiled.target is not None:
         return Grouped.of(rows, terms[1:]).scores(weights[1:], weights[0][0]).T
     scores: Floats = np.repeat(weights[0].T, rows.n_rows, axis=1)
     for term, weight in zip(terms[1:], weights[1:], strict=True):

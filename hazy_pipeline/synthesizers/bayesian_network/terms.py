@@ -33,27 +33,27 @@ class Grouped:
         for group, term in zip(groups, terms, strict=True):
             for column, level in term:
                 hierarchy = rows.hierarchies[column]
-                compiled.trees.add_axis(group, states[column], hierarchy.from_states[level], hierarchy.sizes[level])
+                compiled.target.add_axis(group, states[column], hierarchy.from_states[level], hierarchy.sizes[level])
         return cls(groups, np.r_[0, np.cumsum(sizes, dtype=np.int64)])
 
     def counts(self, classes: Integers, n_classes: int) -> Floats:
         """Rows per group and class, shape (groups of all terms, classes)."""
         counts = np.zeros((self.starts[-1], n_classes))
-        compiled.trees.count_classes(self.groups, self.starts, contiguous([classes])[0], counts)
+        compiled.target.count_classes(self.groups, self.starts, contiguous([classes])[0], counts)
         return counts
 
     def scores(self, weights: Sequence[Floats], base: Floats) -> Floats:
         """The sums of `base`, shape (classes - 1,), and of each row's weights, shape (rows, classes - 1)."""
         scores = np.tile(base, (self.groups.shape[1], 1))
-        compiled.trees.add_weights(self.groups, self.starts, _joined(weights, base), scores)
+        compiled.target.add_weights(self.groups, self.starts, _joined(weights, base), scores)
         return scores
 
     def moved(self, weights: Sequence[Floats], base: Floats, wanted: Floats, trust: Floats, *, penalty: float,
               shrinkage: float, sweeps: int, max_step: float) -> list[Floats]:  # fmt: skip
-        """Weights after sweeps of Newton steps: see `compiled.trees.newton`."""
+        """Weights after sweeps of Newton steps: see `compiled.target.newton`."""
         found = _joined(weights, base)
-        compiled.trees.newton(self.groups, self.starts, wanted, trust, found, self.scores(weights, base), penalty,
-                              shrinkage, sweeps, max_step)  # fmt: skip
+        compiled.target.newton(self.groups, self.starts, wanted, trust, found, self.scores(weights, base), penalty,
+                               shrinkage, sweeps, max_step)  # fmt: skip
         return [found[begin:end].copy() for begin, end in pairwise(self.starts.tolist())]
 
 
@@ -108,7 +108,7 @@ class ByState:
     def draw(self, rows: Rows, chances: Floats) -> Integers:
         """A class per row."""
         drawn = np.empty(rows.n_rows, dtype=np.int64)
-        compiled.trees.draw_classes(
+        compiled.target.draw_classes(
             contiguous(rows.states), self.columns, self.starts, self.effects, self.axis_columns, self.axis_starts,
             self.axis_groups, self.pairs, self.pair_weights, self.base, chances, drawn,
         )  # fmt: skip

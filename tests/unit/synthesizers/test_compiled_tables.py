@@ -23,7 +23,8 @@ SEEDS = st.integers(0, 2**32 - 1)
 def by_numpy(function, *args, **kwargs):
     """What the twin returns."""
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
-        patch.setattr(compiled, "tables", None)
+        for name in ("draws", "tables"):
+            patch.setattr(compiled, name, None)
         return function(*args, **kwargs)
 
 

@@ -29,7 +29,8 @@ def both(run: Callable[[], T]) -> tuple[T, T]:
     """What the compiled loops find, and what their twins do."""
     found = run()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled, "trees", None)
+        for name in ("losses", "target", "trees"):
+            patch.setattr(compiled, name, None)
         return found, run()
 
 
