@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.parallel import ahead, n_cores, side_by_side
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
@@ -195,7 +196,9 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
         count = counts[i]
         return count, probabilities(shapes[i], count, smoothing=smoothing, min_rows=min_rows)
 
-    cores = n_cores() if sum(layout.n_contexts * layout.n_digits for layout in shapes) > CELLS_FOR_THREADS else 1
+    # Compiled, smoothing takes less than what follows it, and threads would wait for fresh memory rather than for each other.
+    is_long = sum(layout.n_contexts * layout.n_digits for layout in shapes) > CELLS_FOR_THREADS
+    cores = n_cores() if is_long and compiled.tables is None else 1
     draws = Draws(n_drawn, rng)
     tables, samplers = draws.calibrate(shapes, ahead(smoothed, range(len(shapes)), cores, multiplies=False))
     network = Network(bins, tuple(families), tables)
