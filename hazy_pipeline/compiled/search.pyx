@@ -180,6 +180,10 @@ cdef class Belief:
                     count[g] = 0
         return n
 
+    @property
+    def can_be_lifted(self):
+        return self.all is not None
+
     def screened(self, list columns, double strength):
         cdef Py_ssize_t n_columns = len(columns), n_readings = sum(map(len, columns)), column, level, n = 0
         cdef double[::1] log_totals = self.work.log_totals(strength)
@@ -307,10 +311,6 @@ cdef class Sight:
                     work.total[g] = 0
         self.total, self.count, self.own, self.settled = totals, counts, owns, settled
         self.n_totals, self.n_cells = n_totals, n_cells
-
-    @property
-    def can_be_lifted(self):
-        return self.before.all is not None
 
     def score(self, double strength, bint lifted=False):
         if lifted:

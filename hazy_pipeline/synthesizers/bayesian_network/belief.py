@@ -42,6 +42,10 @@ class Belief:
         """Mean log-likelihood in nats per row."""
         return _mean(self.count, np.log(self.own), len(self.cell))
 
+    @property
+    def can_be_lifted(self) -> bool:
+        return self.all is not None
+
     @classmethod
     def start(cls, group: Integers, n_groups: int, digit: Integers, n_digits: int, min_rows: int) -> "Belief":
         """From the frequencies inside the node's own coarser group; `group` and `digit` by row."""
@@ -113,10 +117,6 @@ class Sight:
         total: Floats = np.bincount(self.context, self.count)[self.context].astype(np.float64, copy=False)
         enough = total >= self.before.min_rows
         return (self.count - 1.0) * enough, (total - 1.0) * enough
-
-    @property
-    def can_be_lifted(self) -> bool:
-        return self.before.all is not None
 
     def score(self, strength: float, lifted: bool = False) -> float:
         """Mean log-likelihood in nats per row, the shorter context weighing as much as `strength` rows.

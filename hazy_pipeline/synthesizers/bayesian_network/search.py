@@ -34,14 +34,6 @@ AnySight: TypeAlias = "Sight | compiled.search.Sight"
 _STRENGTHS = np.array(STRENGTHS)
 
 
-class _Finalist(NamedTuple):
-    column: int
-    level: int
-    strength: float
-    lifted: bool
-    sight: AnySight
-
-
 class Node(NamedTuple):
     """What is looked for: the family of a column's level, with parents among the candidates, most informative first."""
 
@@ -71,14 +63,17 @@ class Search:
 
     def look(self, nodes: Iterable[Node]) -> dict[Node, tuple[Family, float]]:
         """Every node's family and its score; no node depends on another's, so all cores share them."""
-        wanted = sorted(set(nodes), key=lambda node: (-len(node.candidates), node))
-        looks = self.rows.n_rows * sum(1 + len(node.candidates) for node in wanted)
+        nodes = sorted(set(nodes))
+        several: dict[tuple[int, int], list[tuple[int, ...]]] = {}
+        for node in nodes:
+            several.setdefault((node.column, node.level), []).append(node.candidates)
+        wanted = sorted(several, key=lambda place: (-sum(map(len, several[place])), place))
+        looks = self.rows.n_rows * sum(1 + len(node.candidates) for node in nodes)
         workers = n_cores() if looks > WORTH_SHARING else 1
-        if compiled.search is None:
-            found = shared(lambda node: self.family(*node), wanted, workers)
-        else:  # whose loops let other threads run, which take over nothing and leave no pages to copy
-            found = side_by_side(lambda node: self.family(*node), wanted, workers)
-        return dict(zip(wanted, found, strict=True))
+        share = shared if compiled.search is None else side_by_side  # compiled loops let other threads run
+        found = share(lambda place: self.families(place[0], place[1], several[place]), wanted, workers)
+        return {Node(place[0], place[1], candidates): family for place, families in zip(wanted, found, strict=True)
+                for candidates, family in zip(several[place], families, strict=True)}  # fmt: skip
 
     @property
     def _work(self) -> "compiled.search.Workspace | None":
@@ -96,23 +91,36 @@ class Search:
         before = sorted(order[:place], key=lambda other: (-information[column, other], other))
         return self.nodes(column, before[:CANDIDATES])
 
-    def family(self, column: int, level: int, candidates: Sequence[int]) -> tuple[Family, float]:
-        """The node's family with parents among `candidates`, and its score."""
-        belief = self._first_belief(column, level)
+    def families(self, column: int, level: int, several: Sequence[Sequence[int]]) -> list[tuple[Family, float]]:
+        """The node's family with parents among some candidates, and its score, for several choices of them.
+
+        What is found on the way depends on the context alone, so of contexts that several come by it is found once.
+        """
+        first = _Context(self._first_belief(column, level), is_kept=len(several) > 1)
         n_own = self.rows.hierarchies[column].sizes[level - 1] if level else 1
         n_cells = n_own * self.rows.hierarchies[column].n_digits[level]
-        score = belief.score
+        found = []
+        for candidates in several:
+            steps, score = self._lengthened(first, n_cells, candidates)
+            found.append((Family(column, level, steps), score))
+        return found
+
+    def _lengthened(
+        self, context: "_Context", n_cells: int, candidates: Sequence[int]
+    ) -> tuple[tuple[Step, ...], float]:
+        """The chain of steps and its score; `n_cells`: of the table without parents."""
+        score = context.belief.score
         steps: list[Step] = []
         read: dict[int, int] = {}
         while True:
-            screened = self._screened(belief, n_cells, read, candidates)
-            found = max(self._finalists(belief, screened, lifting=bool(read)), key=itemgetter(0), default=None)
+            screened = self._screened(context, n_cells, read, candidates)
+            found = max(self._finalists(context, screened, lifting=bool(read)), key=itemgetter(0), default=None)
             if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
-                return Family(column, level, tuple(steps)), score
-            score, finalist = found
-            belief = finalist.sight.believed(finalist.strength, finalist.lifted)
-            steps.append(Step(finalist.column, finalist.level, finalist.strength, finalist.lifted))
-            read[finalist.column] = finalist.level
+                return tuple(steps), score
+            score, step = found
+            context = context.after(step, self._readings(step.column)[step.level])
+            steps.append(step)
+            read[step.column] = step.level
 
     def _first_belief(self, column: int, level: int) -> AnyBelief:
         """Of a node whose context is its own coarser group alone."""
@@ -135,38 +143,72 @@ class Search:
             ]
         return self._of_column[column]
 
-    def _screened(self, belief: AnyBelief, n_cells: int, read: dict[int, int],
+    def _screened(self, context: "_Context", n_cells: int, read: dict[int, int],
                   candidates: Sequence[int]) -> list[tuple[float, int, int]]:  # fmt: skip
-        """Longer contexts whose tables are not too large, best first: (score, column, level).
-
-        `n_cells`: of the table without parents.
-        """
+        """Longer contexts whose tables are not too large, best first: (score, column, level)."""
         sizes = {column: self.rows.hierarchies[column].sizes[level] for column, level in read.items()}
         n_cells *= prod(sizes.values())
-        places, readings = [], []
-        for column in candidates if len(read) < self.max_parents else read:
-            first = read[column] + 1 if column in read else 0
+        columns = candidates if len(read) < self.max_parents else list(read)
+        new = [column for column in columns if column not in context.scores]
+        readings = []
+        for column in new:
             most = self.max_cells // (n_cells // sizes.get(column, 1))
-            levels = self._readings(column)[first:]
-            places.append((column, first))
-            readings.append([reading for reading in levels if reading[1] <= most])
-        scores = belief.screened(readings, STRENGTHS[SCREENING])
-        screened = [(score, column, first + i) for (column, first), found in zip(places, scores, strict=True)
-                    for i, score in enumerate(found)]  # fmt: skip
+            finer = self._readings(column)[read.get(column, -1) + 1 :]
+            readings.append([reading for reading in finer if reading[1] <= most])
+        context.scores.update(zip(new, context.belief.screened(readings, STRENGTHS[SCREENING]), strict=True))
+        screened = [(score, column, level) for column in columns
+                    for level, score in enumerate(context.scores[column], read.get(column, -1) + 1)]  # fmt: skip
         return sorted(screened, key=itemgetter(0), reverse=True)
 
-    def _finalists(self, belief: AnyBelief, screened: list[tuple[float, int, int]], *, lifting: bool,
-                   ) -> list[tuple[float, _Finalist]]:  # fmt: skip
+    def _finalists(self, context: "_Context", screened: list[tuple[float, int, int]], *, lifting: bool,
+                   ) -> list[tuple[float, Step]]:  # fmt: skip
         """The best of those screened with their best strengths, and some of them again with the shorter context lifted."""
-        found: list[tuple[float, _Finalist]] = []
+        found = []
         for at_screening, column, level in screened[:FINALISTS]:
-            sight = belief.seen_in(*self._readings(column)[level])
-            score, best = sight.uphill(_STRENGTHS, SCREENING, at_screening)
-            found.append((score, _Finalist(column, level, STRENGTHS[best], False, sight)))
+            found.append(context.best(column, level, self._readings(column)[level], at_screening))
         if lifting:
-            for _, each in sorted(found, key=itemgetter(0), reverse=True)[:LIFTED_FINALISTS]:
-                if not each.sight.can_be_lifted:
+            for _, step in sorted(found, key=itemgetter(0), reverse=True)[:LIFTED_FINALISTS]:
+                if not context.belief.can_be_lifted:
                     break
-                score, best = each.sight.uphill(_STRENGTHS, SCREENING, nan, True)
-                found.append((score, each._replace(strength=STRENGTHS[best], lifted=True)))
+                found.append(
+                    context.best(step.column, step.level, self._readings(step.column)[step.level], lifted=True)
+                )
         return found
+
+
+class _Context:
+    """A context that the search came to, and what is known of longer ones."""
+
+    def __init__(self, belief: AnyBelief, *, is_kept: bool) -> None:
+        """`is_kept`: whether longer contexts are kept, for other candidates to come by."""
+        self.belief = belief
+        self.scores: dict[int, list[float]] = {}  # by column, of its readings at the strength that screens
+        self._is_kept = is_kept
+        self._sights: dict[tuple[int, int], AnySight] = {}
+        self._best: dict[tuple[int, int, bool], tuple[float, Step]] = {}
+        self._longer: dict[Step, _Context] = {}
+
+    def best(self, column: int, level: int, reading: tuple[Any, int], at_screening: float = nan, *, lifted: bool = False,
+             ) -> tuple[float, Step]:  # fmt: skip
+        """The score with that column at the strength that is best, and the step."""
+        key = (column, level, lifted)
+        if key not in self._best:
+            score, strength = self._sight(column, level, reading).uphill(_STRENGTHS, SCREENING, at_screening, lifted)
+            self._best[key] = score, Step(column, level, STRENGTHS[strength], lifted)
+        return self._best[key]
+
+    def after(self, step: Step, reading: tuple[Any, int]) -> "_Context":
+        """The context that a step leads to."""
+        if step in self._longer:
+            return self._longer[step]
+        sight = self._sight(step.column, step.level, reading)
+        longer = _Context(sight.believed(step.strength, step.lifted), is_kept=self._is_kept)
+        self._sights.clear()  # they are large; another step from here looks again
+        if self._is_kept:
+            self._longer[step] = longer
+        return longer
+
+    def _sight(self, column: int, level: int, reading: tuple[Any, int]) -> AnySight:
+        if (column, level) not in self._sights:
+            self._sights[column, level] = self.belief.seen_in(*reading)
+        return self._sights[column, level]

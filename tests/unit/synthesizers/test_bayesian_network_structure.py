@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hazy_pipeline import compiled
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import entropy, mutual_information
 from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure, greedy_families, tree_families
@@ -160,12 +161,29 @@ def test_the_likeliest_order_is_taken():
     assert find_structure(rows, structure="greedy", max_parents=1, min_rows=5, last=0)[-1].column == 0
 
 
+@pytest.mark.parametrize("loops", ["compiled", "numpy"])
+def test_several_choices_of_candidates_share_what_they_find(monkeypatch, loops):
+    if loops == "numpy":
+        monkeypatch.setattr(compiled, "search", None)
+    rng = np.random.default_rng(0)
+    hidden = rng.integers(0, 30, 3_000)
+    columns = [(hidden // rng.integers(1, 9) + rng.integers(0, 4, 3_000)) % 30 for _ in range(6)]
+    levels = Hierarchy((np.arange(30) // 5,), 30)
+    rows = Rows(columns, [levels] * 6)
+    choices = [[1, 2, 3], [1, 2, 3, 4, 5], [5, 4], [], [3, 2, 1, 5]]
+    for level in (0, 1):
+        together = Search(rows, max_parents=2, min_rows=5).families(0, level, choices)
+        apart = [Search(rows, max_parents=2, min_rows=5).families(0, level, [each])[0] for each in choices]
+        assert together == apart
+        assert len({family.steps for family, _ in together}) > 2
+
+
 def test_the_score_is_the_likelihood_of_rows_left_out_of_the_count():
     rng = np.random.default_rng(0)
     parent = rng.integers(0, 3, 500)
     child = np.where(rng.random(500) < 0.7, parent % 2, rng.integers(0, 2, 500))
     rows = Rows([parent, child], [Hierarchy((), 3), Hierarchy((), 2)])
-    family, score = Search(rows, max_parents=1, min_rows=1).family(1, 0, [0])
+    ((family, score),) = Search(rows, max_parents=1, min_rows=1).families(1, 0, [[0]])
     (step,) = family.steps
     total = 0.0
     for i in range(500):

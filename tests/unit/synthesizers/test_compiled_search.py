@@ -51,12 +51,12 @@ def test_growing_contexts(given_columns, min_rows, lifts, strengths):
         for scores, expected in zip(found, by_twin, strict=True):
             assert scores == pytest.approx(expected, rel=1e-9, abs=1e-12)
         expected, sight = twin.seen_in(column, size), belief.seen_in(narrow, size)
-        assert sight.can_be_lifted == expected.can_be_lifted == (n_digits <= MAX_LIFTED_DIGITS)
+        assert belief.can_be_lifted == twin.can_be_lifted == (n_digits <= MAX_LIFTED_DIGITS)
         for s in (0.5, 8.0, 512.0):
             assert sight.score(s) == pytest.approx(expected.score(s), rel=1e-9, abs=1e-12)
-            if sight.can_be_lifted:
+            if belief.can_be_lifted:
                 assert sight.score(s, True) == pytest.approx(expected.score(s, True), rel=1e-9, abs=1e-12)
-        lifted = lifted and sight.can_be_lifted
+        lifted = lifted and belief.can_be_lifted
         for start in range(3):
             rising = np.array([0.5, 8.0, 512.0])
             score, best = sight.uphill(rising, start, np.nan, lifted)
