@@ -4,8 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -54,23 +53,16 @@ class Aside(Generic[Result]):
         return self._future.result() if self._future else self._call()
 
 
-def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, *, multiplies: bool = True,
-          ) -> Iterator[Result]:  # fmt: skip
+def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """`map(function, items)` by threads, in order, with at most `workers + 1` results or items waiting in memory.
 
-    `multiplies`: whether it multiplies matrices, which each thread then does by itself: further threads beneath it would only
-    stand in each other's way. To keep them from it takes some milliseconds.
+    Each thread multiplies matrices by itself: further threads beneath it would only stand in each other's way.
     """
     if workers <= 1:
         yield from map(function, items)
         return
     waiting: deque[Future[Result]] = deque()
-    with ExitStack() as stack:
-        limit: dict[str, Any] = {}
-        if multiplies:
-            stack.enter_context(threadpool_limits(1))
-            limit = {"initializer": threadpool_limits, "initargs": (1,)}
-        threads = stack.enter_context(ThreadPoolExecutor(workers, **limit))
+    with threadpool_limits(1), ThreadPoolExecutor(workers, initializer=threadpool_limits, initargs=(1,)) as threads:
         try:
             for item in items:
                 waiting.append(threads.submit(function, item))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
-from hazy_pipeline.parallel import ahead, n_cores, side_by_side
+from hazy_pipeline.parallel import ahead, n_cores
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, Hierarchy, bins_from_json, bins_to_json
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
@@ -139,7 +139,7 @@ def layouts(families: Sequence[Family], bins: Mapping[str, Bins]) -> tuple[Layou
 
 def to_rows(encoded: Encoded, bins: Mapping[str, Bins]) -> Rows:
     """Encoded columns as states of the network."""
-    states = side_by_side(lambda name: bins[name].encode(encoded[name]), bins, n_cores())
+    states = [column.encode(encoded[name]) for name, column in bins.items()]
     return Rows(states, [column.hierarchy for column in bins.values()])
 
 
@@ -200,7 +200,7 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
     is_long = sum(layout.n_contexts * layout.n_digits for layout in shapes) > CELLS_FOR_THREADS
     cores = n_cores() if is_long and compiled.tables is None else 1
     draws = Draws(n_drawn, rng)
-    tables, samplers = draws.calibrate(shapes, ahead(smoothed, range(len(shapes)), cores, multiplies=False))
+    tables, samplers = draws.calibrate(shapes, ahead(smoothed, range(len(shapes)), cores))
     network = Network(bins, tuple(families), tables)
     network.__dict__["samplers"] = samplers  # what the cached property would build again
     return network
