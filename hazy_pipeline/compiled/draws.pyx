@@ -3,7 +3,7 @@
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 
 from hazy_pipeline.compiled.numbers cimport _pairwise_sum
 
@@ -25,13 +25,25 @@ cdef double TWO_TO_52 = 4503599627370496.0  # from there on doubles are integers
 # --- Alias tables and counts ----------------------------------------------------------------------------------------
 
 
-def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells):
-    cdef Py_ssize_t n = probabilities.shape[0], k = probabilities.shape[1], context
+def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells, const int64_t[::1] contexts=None):
+    cdef Py_ssize_t n = probabilities.shape[0], k = probabilities.shape[1], context, i
+    cdef uint8_t* is_filled = NULL
     cdef double* mass = <double*> malloc(k * sizeof(double))
     cdef int32_t* line = <int32_t*> malloc(k * sizeof(int32_t))
     try:
         if mass == NULL or line == NULL:
             raise MemoryError
+        if contexts is not None:
+            is_filled = <uint8_t*> calloc(max(n, 1), 1)
+            if is_filled == NULL:
+                raise MemoryError
+            with nogil:
+                for i in range(contexts.shape[0]):
+                    context = contexts[i]
+                    if not is_filled[context]:
+                        is_filled[context] = 1
+                        _pair_up(&probabilities[context, 0], k, mass, line, &cells[context * k])
+            return
         with nogil:
             if k == 2:  # of so few values, with their number known to the compiler, in half the time
                 for context in range(n):
@@ -45,6 +57,7 @@ def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells):
     finally:
         free(mass)
         free(line)
+        free(is_filled)
 
 
 cdef inline void _pair_up(const Probability* p, Py_ssize_t k, double* mass, int32_t* line, Cell* cells) noexcept nogil:

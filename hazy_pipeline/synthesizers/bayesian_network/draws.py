@@ -1,12 +1,14 @@
 """Rows that are being drawn, node by node."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
+from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
+from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated
 
 
@@ -29,21 +31,20 @@ class Draws:
         return context
 
     def calibrate(self, layouts: Iterable[Layout], counted: Iterable[tuple[Integers, Floats]],
-                  ) -> tuple[tuple[Probabilities, ...], tuple[AliasTables, ...]]:  # fmt: skip
+                  ) -> tuple[Probabilities, ...]:  # fmt: skip
         """Draw one node after the other, each from its table as calibrated on the rows drawn so far: see `calibrated`.
 
         `counted`: each node's counts and its table.
         """
-        moved, samplers = [], []
+        moved = []
         for layout, (count, table) in zip(layouts, counted, strict=True):
             context = self.context(layout)
             fitted: Floats | Probabilities = table
             if layout.family.steps:
                 fitted = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
             moved.append(fitted.astype(np.float32, copy=False))
-            samplers.append(AliasTables.build(moved[-1]))
-            self.draw(layout, samplers[-1], context)
-        return tuple(moved), tuple(samplers)
+            self.draw(layout, AliasTables.of_contexts(moved[-1], context), context)
+        return tuple(moved)
 
     def draw(self, layout: Layout, sampler: AliasTables, context: Integers | None = None) -> None:
         """Draw the node from its context's distribution; `context`: as of `context`, if that is known."""
@@ -55,6 +56,10 @@ class Draws:
         groups = [self.groups[axis] for axis in layout.axes] if context is None else [context]
         out = None if self.room is None else self.room[len(self.groups), : self.n_rows]
         self.groups[column, level] = sampler.draw_at(groups, layout.axis_sizes, self.rng, below=below, out=out)
+
+    def rows(self, hierarchies: Sequence[Hierarchy]) -> Rows:
+        """The rows, once all nodes are drawn."""
+        return Rows([self.groups[column, h.n_levels - 1] for column, h in enumerate(hierarchies)], hierarchies)
 
     def place(self, layout: Layout, digit: Integers) -> None:
         """Take the node's digits as drawn."""

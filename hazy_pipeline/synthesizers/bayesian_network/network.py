@@ -21,7 +21,7 @@ from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
 from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
-CALIBRATION_ROWS_PER_ROW = 4
+CALIBRATION_ROWS_PER_ROW = 2
 CALIBRATION_ROWS = (20_000, 200_000)
 CELLS_FOR_THREADS = 1_000_000  # of all tables: from there on another core smooths the next ones
 ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
@@ -72,7 +72,8 @@ class Network:
 
     def _with(self, **changes: Any) -> "Network":
         network = replace(self, **changes)
-        network.__dict__["samplers"] = self.samplers
+        if "samplers" in self.__dict__:
+            network.__dict__["samplers"] = self.samplers
         return network
 
     def draw(self, n_rows: int, rng: np.random.Generator, room: Integers | None = None) -> "Draws":
@@ -91,8 +92,7 @@ class Network:
 
     def draw_rows(self, n_rows: int, rng: np.random.Generator, room: Integers | None = None) -> Rows:
         """Rows of the network alone, whose target is not redrawn; `room`: see `Draws`."""
-        draws, hierarchies = self.draw(n_rows, rng, room), self.hierarchies
-        return Rows([draws.groups[column, h.n_levels - 1] for column, h in enumerate(hierarchies)], hierarchies)
+        return self.draw(n_rows, rng, room).rows(self.hierarchies)
 
     def finished(self, rows: Rows, n_rows: int, rng: np.random.Generator, *, redraw: bool = True) -> list[Integers]:
         """States of the `n_rows` rows that are kept of the network's own, `proposals` times as many, whose target is redrawn."""
@@ -187,8 +187,9 @@ class CountedRows(Sequence[Integers]):
 
 
 def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Sequence[Integers], *, smoothing: float,
-                  min_rows: int, rng: np.random.Generator) -> Network:  # fmt: skip
-    """The network whose conditionals are the smoothed counts, each calibrated on a sample of the nodes before it."""
+                  min_rows: int, rng: np.random.Generator) -> tuple[Network, Rows]:  # fmt: skip
+    """The network whose conditionals are the smoothed counts, each calibrated on a sample of the nodes before it; and that
+    sample, which are rows of the network."""
     n_drawn = int(np.clip(CALIBRATION_ROWS_PER_ROW * counts[0].sum() if len(counts) else 0, *CALIBRATION_ROWS))
     shapes = layouts(families, bins)
 
@@ -200,7 +201,5 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
     is_long = sum(layout.n_contexts * layout.n_digits for layout in shapes) > CELLS_FOR_THREADS
     cores = n_cores() if is_long and compiled.tables is None else 1
     draws = Draws(n_drawn, rng)
-    tables, samplers = draws.calibrate(shapes, ahead(smoothed, range(len(shapes)), cores))
-    network = Network(bins, tuple(families), tables)
-    network.__dict__["samplers"] = samplers  # what the cached property would build again
-    return network
+    network = Network(bins, tuple(families), draws.calibrate(shapes, ahead(smoothed, range(len(shapes)), cores)))
+    return network, draws.rows(network.hierarchies)

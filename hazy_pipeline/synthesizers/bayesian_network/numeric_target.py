@@ -94,10 +94,9 @@ class CountedTarget:
         draws, layouts = _drawn_but(seen, self.column, self.families, rng)
         smoothed = ((counts, probabilities(layout, counts, smoothing=self.smoothing, min_rows=self.min_rows))
                    for layout, counts in zip(layouts, self.counts, strict=True))  # fmt: skip
-        tables, samplers = draws.calibrate(layouts, smoothed)
-        target = NumericTarget(self.column, self.trees, edges, self.forecast, self.families, tables)
-        target.__dict__["samplers"] = samplers  # what the cached property would build again
-        return target
+        return NumericTarget(
+            self.column, self.trees, edges, self.forecast, self.families, draws.calibrate(layouts, smoothed)
+        )
 
 
 def can_be_foretold(rows: Rows, column: int, null_state: int | None) -> bool:

@@ -13,7 +13,7 @@ from hazy_pipeline.synthesizers.bayesian_network.structure import (
 )
 
 ORDER_GROUPS = 32  # resolution at which columns are put in order
-TRIAL_ROWS = 5_000  # that decide between orders
+TRIAL_ROWS = 20_000  # that decide between orders; of fewer the likeliest order is often another one
 TRIAL_COLUMNS = 60  # wider tables take the first order: its trial would cost as much as the search itself
 
 
@@ -41,18 +41,15 @@ def greedy_families(rows: Rows, orders: Sequence[Sequence[int]], information: Fl
                     min_rows: int) -> list[Family]:  # fmt: skip
     """The families of all nodes, every column's parents among those before it in one of the orders.
 
-    Of several orders that one is taken under which rows left out of the count are likeliest; a few rows decide.
+    Of several orders that one is taken under which the coarsest groups of rows left out of the count are likeliest.
     """
     search = Search(rows, max_parents=max_parents, min_rows=min_rows)
     if len(orders) > 1:
-        few = search
+        some = search
         if rows.n_rows >= 2 * TRIAL_ROWS:
-            few = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows)
-        tried = few.in_orders(orders, information)
-        best = max(range(len(orders)), key=lambda i: tried[i][1])
-        if few is search:
-            return tried[best][0]
-        orders = [orders[best]]
+            some = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows)
+        tried = some.in_orders(orders, information, n_levels=1)
+        orders = [max(zip(orders, tried, strict=True), key=lambda each: each[1][1])[0]]
     return search.in_orders(orders[:1], information)[0][0]
 
 

@@ -50,20 +50,30 @@ class Search:
         self.max_cells = min(MAX_CELLS, max(CELLS_PER_ROW * rows.n_rows, 1024))
         self._of_thread = local()
         self._of_column: dict[int, list[tuple[Any, int]]] = {}
+        self._found: dict[Node, tuple[Family, float]] = {}
 
-    def in_orders(self, orders: Sequence[Sequence[int]], information: Floats) -> list[tuple[list[Family], float]]:
+    def in_orders(self, orders: Sequence[Sequence[int]], information: Floats, n_levels: int | None = None,
+                  ) -> list[tuple[list[Family], float]]:  # fmt: skip
         """For each order the families of all nodes, every column's parents among those before it, and their score.
 
         The score is the mean log-likelihood in nats per row. Nodes with the same candidates in several orders are looked
-        at once.
+        at once. `n_levels`: leaves finer nodes out.
         """
-        nodes = [[node for i in range(len(order)) for node in self._nodes(order, i, information)] for order in orders]
+        nodes = [[node for i in range(len(order)) for node in self._nodes(order, i, information)[:n_levels]]
+                 for order in orders]  # fmt: skip
         found = self.look(node for of_order in nodes for node in of_order)
         return [([found[node][0] for node in of_order], sum(found[node][1] for node in of_order)) for of_order in nodes]
 
     def look(self, nodes: Iterable[Node]) -> dict[Node, tuple[Family, float]]:
-        """Every node's family and its score; no node depends on another's, so all cores share them."""
-        nodes = sorted(set(nodes))
+        """Every node's family and its score; no node depends on another's, so all cores share them.
+
+        They are kept, for the next time.
+        """
+        nodes = set(nodes)
+        self._found.update(self._look(sorted(nodes - self._found.keys())))
+        return {node: self._found[node] for node in nodes}
+
+    def _look(self, nodes: Sequence[Node]) -> dict[Node, tuple[Family, float]]:
         several: dict[tuple[int, int], list[tuple[int, ...]]] = {}
         for node in nodes:
             several.setdefault((node.column, node.level), []).append(node.candidates)

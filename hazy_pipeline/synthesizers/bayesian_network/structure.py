@@ -59,6 +59,9 @@ class Rows:
     def n_rows(self) -> int:
         return len(self.states[0])
 
+    def first(self, n_rows: int) -> "Rows":
+        return Rows([states[:n_rows] for states in self.states], self.hierarchies)
+
     def thinned(self, n_rows: int) -> "Rows":
         """Every so many-th row, at most `n_rows`."""
         step = -(-self.n_rows // n_rows)

@@ -112,11 +112,11 @@ class BayesianNetwork(Synthesizer):
                     1 if target is None else n_cores()) as redrawn:  # fmt: skip
             counts = self._counts(train, families, bins, encoded, searched)
             rng = np.random.default_rng(self.random_state)
-            self.network_ = build_network(families, bins, counts, smoothing=settings["smoothing"],
-                                          min_rows=self.min_rows, rng=rng)  # fmt: skip
+            self.network_, drawn = build_network(families, bins, counts, smoothing=settings["smoothing"],
+                                                 min_rows=self.min_rows, rng=rng)  # fmt: skip
             if (model := redrawn.result()) is not None:
-                drawn = self.network_.draw_rows(CALIBRATION_ROWS, rng)
-                self.network_ = self.network_.with_target(model.calibrated(searched, drawn, rng))
+                moved = model.calibrated(searched, drawn.first(CALIBRATION_ROWS), rng)
+                self.network_ = self.network_.with_target(moved)
         if settings["proposals"] > 1 and searched.states:
             self.network_ = self.network_.with_selection(self._selection(searched, settings["proposals"]))
 
