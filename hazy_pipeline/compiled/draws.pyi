@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Floats, Integers
 
-def fill_alias_cells(probabilities: NDArray[Any], cells: NDArray[Any], contexts: Integers | None = None) -> None:
-    """Vose's construction (1991), context by context, or for these contexts alone; a context of zeros is taken as even.
+def fill_alias_cells(probabilities: NDArray[Any], cells: NDArray[Any]) -> None:
+    """Vose's construction (1991), context by context; a context of zeros is taken as even.
 
     `probabilities`: float32 or float64, shape (contexts, values); `cells`: filled, uint32 of 24 and 8 bits, or uint64 of 32
     and 16, shape (contexts * values,). Bit for bit what NumPy makes of at most 8,192 values, of which it adds up all at once.
@@ -19,6 +19,12 @@ def draw_values(cells: NDArray[Any], n_values: int, groups: list[Integers], size
 
     `groups`: of the rows, on every axis of the context; `sizes`: of these axes. `values`: filled; with `first`, they are
     `first[above[row]]` higher.
+    """
+
+def draw_once(probabilities: NDArray[Any], contexts: Integers, words: NDArray[Any], first: Integers | None,
+              above: Integers | None, values: Integers) -> None:  # fmt: skip
+    """As `draw_values`, without alias tables: by adding up each row's probabilities (float32) until they exceed the share of their
+    sum that its random bits are of all. `contexts`: of the rows.
     """
 
 def count_rows(groups: list[Integers], sizes: Integers, node: Integers, first: Integers | None, above: Integers | None,

@@ -3,7 +3,7 @@
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 
 from hazy_pipeline.compiled.numbers cimport _pairwise_sum
 
@@ -25,25 +25,13 @@ cdef double TWO_TO_52 = 4503599627370496.0  # from there on doubles are integers
 # --- Alias tables and counts ----------------------------------------------------------------------------------------
 
 
-def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells, const int64_t[::1] contexts=None):
-    cdef Py_ssize_t n = probabilities.shape[0], k = probabilities.shape[1], context, i
-    cdef uint8_t* is_filled = NULL
+def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells):
+    cdef Py_ssize_t n = probabilities.shape[0], k = probabilities.shape[1], context
     cdef double* mass = <double*> malloc(k * sizeof(double))
     cdef int32_t* line = <int32_t*> malloc(k * sizeof(int32_t))
     try:
         if mass == NULL or line == NULL:
             raise MemoryError
-        if contexts is not None:
-            is_filled = <uint8_t*> calloc(max(n, 1), 1)
-            if is_filled == NULL:
-                raise MemoryError
-            with nogil:
-                for i in range(contexts.shape[0]):
-                    context = contexts[i]
-                    if not is_filled[context]:
-                        is_filled[context] = 1
-                        _pair_up(&probabilities[context, 0], k, mass, line, &cells[context * k])
-            return
         with nogil:
             if k == 2:  # of so few values, with their number known to the compiler, in half the time
                 for context in range(n):
@@ -57,7 +45,6 @@ def fill_alias_cells(const Probability[:, ::1] probabilities, Cell[::1] cells, c
     finally:
         free(mass)
         free(line)
-        free(is_filled)
 
 
 cdef inline void _pair_up(const Probability* p, Py_ssize_t k, double* mass, int32_t* line, Cell* cells) noexcept nogil:
@@ -194,6 +181,38 @@ cdef void _draw_some(const Cell* cells, int64_t last, uint64_t k, const int64_t*
             values[i] = <uint8_t> (slot[i] + (cell[i] & <uint32_t> -<int32_t> ((chance[i] >> 8) >= (cell[i] >> 8))))
         else:
             values[i] = <uint16_t> (slot[i] + (cell[i] & <uint64_t> -<int64_t> (chance[i] >= <uint32_t> (cell[i] >> 32))))
+
+
+def draw_once(const float[:, ::1] probabilities, const int64_t[::1] contexts, const uint32_t[::1] words,
+              const int64_t[::1] first, const int64_t[::1] above, int64_t[::1] values):
+    cdef Py_ssize_t n = contexts.shape[0], k = probabilities.shape[1], i, x
+    cdef bint is_inside = True
+    cdef const float* p
+    cdef double total, most, share = 1.0 / 4294967296.0
+    cdef int64_t value
+    with nogil:
+        for i in range(n):
+            if not 0 <= contexts[i] < probabilities.shape[0]:
+                is_inside = False
+                break
+            p, total, value = &probabilities[contexts[i], 0], 0.0, 0
+            for x in range(k):
+                total += p[x]
+            if total > 0:
+                most, total = words[i] * share * total, 0.0
+                for x in range(k - 1):
+                    total += p[x]
+                    value += most >= total
+            else:
+                value = (<uint64_t> words[i] * k) >> 32
+            if first is not None:
+                if above[i] >= first.shape[0]:
+                    is_inside = False
+                    break
+                value += first[above[i]]
+            values[i] = value
+    if not is_inside:
+        raise IndexError("a context that the table does not have, or a group that the column does not")
 
 
 def count_rows(list groups, const int64_t[::1] sizes, const int64_t[::1] node, const int64_t[::1] first,

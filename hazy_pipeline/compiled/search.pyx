@@ -65,44 +65,46 @@ cdef class Belief:
     def start(Workspace work, const int32_t[::1] group, Py_ssize_t n_groups, const int32_t[::1] digit,
               Py_ssize_t n_digits, Py_ssize_t min_rows, double hold, bint whole):
         cdef Belief self = Belief.__new__(Belief)
-        cdef Py_ssize_t n_rows = group.shape[0], place, n_cells = 0, n_contexts = 0, row, g, d, cell = 0, of_context
+        cdef Py_ssize_t n_rows = group.shape[0], place, n_cells = 0, n_contexts = 0, row, g, d, other, cell = 0, of_context
         self.work, self.n_rows, self.n_digits, self.n_groups = work, n_rows, n_digits, n_groups
         self.min_rows, self.hold = min_rows, hold
         cdef int32_t[::1] counts = np.zeros(n_groups * n_digits + 1, np.int32)
         cdef int32_t[::1] at = np.zeros(n_groups * n_digits + 1, np.int32)
-        for row in range(n_rows):
-            counts[group[row] * n_digits + digit[row]] += 1
-        for place in range(n_groups * n_digits):
-            at[place + 1] = at[place] + counts[place]
-            n_cells += counts[place] > 0
-        for g in range(n_groups):
-            n_contexts += at[(g + 1) * n_digits] > at[g * n_digits]
+        with nogil:
+            for row in range(n_rows):
+                counts[group[row] * n_digits + digit[row]] += 1
+            for place in range(n_groups * n_digits):
+                at[place + 1] = at[place] + counts[place]
+                n_cells += counts[place] > 0
+            for g in range(n_groups):
+                n_contexts += at[(g + 1) * n_digits] > at[g * n_digits]
         self.make_room(n_cells, n_contexts, whole)
         cdef double share = 0.5 / n_digits, rest
         cdef Py_ssize_t context = 0
-        for g in range(n_groups):
-            of_context = at[(g + 1) * n_digits] - at[g * n_digits]
-            if not of_context:
-                continue
-            self.first_cell[context], self.group[context] = cell, g
-            context += 1
-            rest = of_context - 1.0
-            for d in range(n_digits):
-                place = g * n_digits + d
-                if counts[place]:
-                    self.first_row[cell], self.digit[cell] = at[place], d
-                    self.own[cell] = (counts[place] - 1.0 + share) / (rest + 0.5)
-                    if whole:
-                        for other in range(n_digits):
-                            self.all[cell, other] = (counts[g * n_digits + other] + share) / (rest + 0.5)
-                        self.all[cell, d] = self.own[cell]
-                    cell += 1
-        self.first_cell[context], self.first_row[cell] = cell, n_rows
-        for row in range(n_rows):
-            place = group[row] * n_digits + digit[row]
-            self.order[at[place]] = row
-            at[place] += 1
-        self.finish()
+        with nogil:
+            for g in range(n_groups):
+                of_context = at[(g + 1) * n_digits] - at[g * n_digits]
+                if not of_context:
+                    continue
+                self.first_cell[context], self.group[context] = cell, g
+                context += 1
+                rest = of_context - 1.0
+                for d in range(n_digits):
+                    place = g * n_digits + d
+                    if counts[place]:
+                        self.first_row[cell], self.digit[cell] = at[place], d
+                        self.own[cell] = (counts[place] - 1.0 + share) / (rest + 0.5)
+                        if whole:
+                            for other in range(n_digits):
+                                self.all[cell, other] = (counts[g * n_digits + other] + share) / (rest + 0.5)
+                            self.all[cell, d] = self.own[cell]
+                        cell += 1
+            self.first_cell[context], self.first_row[cell] = cell, n_rows
+            for row in range(n_rows):
+                place = group[row] * n_digits + digit[row]
+                self.order[at[place]] = row
+                at[place] += 1
+            self.finish()
         return self
 
     cdef make_room(self, Py_ssize_t n_cells, Py_ssize_t n_contexts, bint whole):
@@ -116,7 +118,7 @@ cdef class Belief:
         self.group = np.empty(n_contexts, np.int32)
         self.n_contexts = n_contexts
 
-    cdef finish(self):
+    cdef void finish(self) noexcept nogil:
         """What follows from the cells: logarithms, and sums of them."""
         cdef Py_ssize_t context, cell, begin, end
         cdef double of_context, everything = 0.0
@@ -492,9 +494,10 @@ cdef class Sight:
                     work.total[work.entry_group[entry]] = 0
             after.first_cell[n_contexts], after.first_row[at] = at, row
         after.n_contexts = n_contexts
-        if before.all is not None:
-            self.count_in(after, strength)
-        after.finish()
+        with nogil:
+            if before.all is not None:
+                self.count_in(after, strength)
+            after.finish()
         return after
 
     cdef inline void place(self, Belief after, Py_ssize_t cell, Py_ssize_t of_node, Py_ssize_t entry, bint lifted,

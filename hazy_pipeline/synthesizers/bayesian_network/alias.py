@@ -50,16 +50,6 @@ class AliasTables:
         wide = np.minimum(np.rint(accept * 2.0**32), 2.0**32 - 1).astype(np.uint64)
         return cls(wide << np.uint64(32) | further.astype(np.uint16), k)
 
-    @classmethod
-    def of_contexts(cls, probabilities: NDArray[np.float32], contexts: Integers) -> "AliasTables":
-        """As `build`, for draws in some contexts alone, which cost less where most of a large table's are left out."""
-        n, k = probabilities.shape
-        if compiled.draws is None or not 1 < k <= MOST_COMPILED:
-            return cls.build(probabilities)
-        cells = np.empty(n * k, dtype=np.uint32 if k <= NARROW else np.uint64)
-        compiled.draws.fill_alias_cells(np.ascontiguousarray(probabilities), cells, contexts)
-        return cls(cells, k)
-
     def draw(self, context: Integers, rng: np.random.Generator) -> Integers:
         """One value per row; `context`: shape (n,)."""
         n, k = len(context), self.n_values

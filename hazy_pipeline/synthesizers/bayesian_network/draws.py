@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
+from hazy_pipeline.encode.random_numbers import random_words
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated
+
+CELLS_AT_ONCE = 1_000_000  # of the tables' that are added up together in NumPy
 
 
 class Draws:
@@ -43,7 +47,7 @@ class Draws:
             if layout.family.steps:
                 fitted = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
             moved.append(fitted.astype(np.float32, copy=False))
-            self.draw(layout, AliasTables.of_contexts(moved[-1], context), context)
+            self._draw_once(layout, moved[-1], context)
         return tuple(moved)
 
     def draw(self, layout: Layout, sampler: AliasTables, context: Integers | None = None) -> None:
@@ -57,6 +61,18 @@ class Draws:
         out = None if self.room is None else self.room[len(self.groups), : self.n_rows]
         self.groups[column, level] = sampler.draw_at(groups, layout.axis_sizes, self.rng, below=below, out=out)
 
+    def _draw_once(self, layout: Layout, table: Probabilities, context: Integers) -> None:
+        """As `draw`, from the table itself: alias tables cost more than they save where each context is drawn a few times."""
+        words = random_words(self.n_rows, np.uint32, self.rng)
+        if compiled.draws is None:
+            self.place(layout, _drawn(table, context, words))
+            return
+        column, level = layout.family.column, layout.family.level
+        below = (layout.hierarchies[column].first_below[level - 1], self.groups[column, level - 1]) if level else (None, None)
+        values = np.empty(self.n_rows, dtype=np.int64)
+        compiled.draws.draw_once(np.ascontiguousarray(table), context, words, *below, values)
+        self.groups[column, level] = values
+
     def rows(self, hierarchies: Sequence[Hierarchy]) -> Rows:
         """The rows, once all nodes are drawn."""
         return Rows([self.groups[column, h.n_levels - 1] for column, h in enumerate(hierarchies)], hierarchies)
@@ -67,3 +83,15 @@ class Draws:
         if level:
             digit += layout.hierarchies[column].first_below[level - 1].take(self.groups[column, level - 1])
         self.groups[column, level] = digit
+
+
+def _drawn(table: Probabilities, context: Integers, words: NDArray[np.uint32]) -> Integers:
+    """One value per row by adding up its probabilities; a context of zeros is taken as even."""
+    k, values = table.shape[1], np.empty(len(context), dtype=np.int64)
+    for start in range(0, len(context), at_once := max(CELLS_AT_ONCE // k, 1)):
+        part = slice(start, start + at_once)
+        sums = table[context[part]].cumsum(axis=1, dtype=np.float64)
+        most = words[part] * 2.0**-32 * sums[:, -1]
+        even = np.multiply(words[part], np.uint64(k), dtype=np.uint64) >> np.uint64(32)
+        values[part] = np.where(sums[:, -1] > 0, (most[:, None] >= sums[:, :-1]).sum(axis=1), even)
+    return values
