@@ -7,14 +7,14 @@ the twin. The two add up in different orders, so what is learned with the one ma
 
 import os
 
-MODULES = ("draws", "losses", "search", "tables", "target", "trees")
+MODULES = ("draws", "losses", "pairs", "search", "tables", "target", "trees")
 
 try:
     if os.environ.get("HAZY_COMPILED") == "0":
         raise ImportError
-    from hazy_pipeline.compiled import draws, losses, search, tables, target, trees
+    from hazy_pipeline.compiled import draws, losses, pairs, search, tables, target, trees
 except ImportError:
-    draws = losses = search = tables = target = trees = None  # type: ignore[assignment]
+    draws = losses = pairs = search = tables = target = trees = None  # type: ignore[assignment]
 
 
 def is_in_use() -> bool:

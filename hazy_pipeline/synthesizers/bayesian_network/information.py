@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
 
 MAX_PAIR_COUNTS = 500_000_000  # rows times pairs that one matrix of mutual information may cost
@@ -22,11 +23,18 @@ def mutual_information(codes: list[Integers], sizes: list[int]) -> Floats:
     """
     n_rows, n_pairs = len(codes[0]), max(len(codes) * (len(codes) - 1) // 2, 1)
     step = max(1, -(-n_rows // max(MAX_PAIR_COUNTS // n_pairs, 2_000)))
-    counted = np.array([column[::step] for column in codes])
+    counted = np.array([column[::step] for column in codes], dtype=np.int64 if compiled.pairs is None else np.int32)
     information: Floats = np.diag(np.array([entropy(np.bincount(column)) for column in counted]))
     entropies, widths, n_rows = information.diagonal().copy(), np.array(sizes), counted.shape[1]
     number = np.arange(n_rows + 1)
     number_log_number = number * np.log(np.maximum(number, 1))
+    if compiled.pairs is not None and n_rows:
+        sums = np.zeros(information.shape)
+        compiled.pairs.sum_over_cells(counted, widths, number_log_number, sums)
+        joint = np.log(n_rows) - sums / n_rows
+        between = np.maximum(entropies[:, None] + entropies - joint, 0.0)
+        np.fill_diagonal(between, entropies)
+        return between
     for i in range(1, len(counted) if n_rows else 0):
         # With all columns before it by one count: on few rows calls cost more than counting.
         ends = np.cumsum(widths[:i] * sizes[i])
