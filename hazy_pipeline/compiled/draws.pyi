@@ -27,6 +27,12 @@ def draw_once(probabilities: NDArray[Any], contexts: Integers, words: NDArray[An
     sum that its random bits are of all. `contexts`: of the rows.
     """
 
+def find_contexts(groups: list[Integers], sizes: Integers, contexts: Integers, counts: Integers) -> None:
+    """The row's contexts, given by their groups on every axis, of these sizes, and rows per context, added to `counts`.
+
+    `contexts`: filled. Raises IndexError for groups beyond `counts`.
+    """
+
 def count_rows(groups: list[Integers], sizes: Integers, node: Integers, first: Integers | None, above: Integers | None,
                counts: Integers) -> None:  # fmt: skip
     """Rows per context and digit, added to `counts`, shape (contexts, digits).

@@ -215,6 +215,26 @@ def draw_once(const float[:, ::1] probabilities, const int64_t[::1] contexts, co
         raise IndexError("a context that the table does not have, or a group that the column does not")
 
 
+def find_contexts(list groups, const int64_t[::1] sizes, int64_t[::1] contexts, int64_t[::1] counts):
+    cdef Py_ssize_t n = contexts.shape[0], n_axes = len(groups), i, j
+    cdef int64_t at
+    cdef bint is_inside = True
+    cdef _Axes axes = _Axes(groups, n)
+    with nogil:
+        for i in range(n):
+            at = axes.groups[0][i] if n_axes else 0
+            for j in range(1, n_axes):
+                at = at * sizes[j] + axes.groups[j][i]
+            contexts[i] = at
+        for i in range(n):
+            if not 0 <= contexts[i] < counts.shape[0]:
+                is_inside = False
+                break
+            counts[contexts[i]] += 1
+    if not is_inside:
+        raise IndexError("a group that the column does not have")
+
+
 def count_rows(list groups, const int64_t[::1] sizes, const int64_t[::1] node, const int64_t[::1] first,
                const int64_t[::1] above, int64_t[:, ::1] counts):
     cdef Py_ssize_t n = node.shape[0], n_axes = len(groups), start = 0, size, i, j

@@ -6,6 +6,9 @@ from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Floats, Integers
 
+class Blocks:
+    """Memory that one call at a time works in; taken again, it spares the system fresh pages."""
+
 def coarsen(counts: Integers, groups: Integers, inner: int, coarser: Integers, total: Integers) -> None:
     """Add up the contexts on one axis, and every context's digits.
 
@@ -14,8 +17,8 @@ def coarsen(counts: Integers, groups: Integers, inner: int, coarser: Integers, t
     """
 
 def lengthen(counts: Integers, total: Integers, shorter: Floats, sizes: Integers, axis: int, groups: Integers,
-             min_rows: int, weight: float, rounds: int, strength: float, certain_zero: float,
-             result: Floats) -> None:  # fmt: skip
+             min_rows: int, weight: float, rounds: int, strength: float, certain_zero: float, result: Floats,
+             blocks: Blocks) -> None:  # fmt: skip
     """Probabilities of the longer contexts from those of the shorter ones: one step of the chain.
 
     `counts`, `total`: rows of the longer contexts, as of `coarsen`; `sizes`: of their axes, the node's own groups first;
@@ -25,7 +28,7 @@ def lengthen(counts: Integers, total: Integers, shorter: Floats, sizes: Integers
     """
 
 def calibrate(counts: Integers, table: Floats, drawn: Integers, sizes: Integers, rounds: int, strength: float,
-              result: NDArray[Any]) -> None:  # fmt: skip
+              result: NDArray[Any], blocks: Blocks) -> None:  # fmt: skip
     """Iterative proportional fitting of a table to its counts of every pair, over the rows `drawn` per context.
 
     `sizes`: of the contexts' axes, the node's own groups first; `result`: filled, float32 of the table's shape.

@@ -7,10 +7,44 @@ Few contexts hold rows: only there do counts and weights matter, the rest follow
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memset
 
 from hazy_pipeline.compiled.numbers cimport _pairwise_sum
+
+
+cdef enum:
+    START, COUNTS, FACTOR, FITTED, EXPECTED, UPDATE, USED, N_USED, ALLOWED, N_WITH, ALONE, AXIS, CONTEXT, WEIGHT, PLACE
+    PROBABILITIES, COMMON, N_BLOCKS
+
+
+@cython.final
+cdef class Blocks:
+    """Memory by number, which the next call takes again: the system takes longer to give fresh pages than a loop to fill them."""
+
+    cdef void* block[N_BLOCKS]
+    cdef size_t size[N_BLOCKS]
+
+    cdef void* take(self, int number, size_t n_bytes) except NULL:
+        """At least so many bytes, of whatever was there before."""
+        cdef size_t held = self.size[number]
+        if n_bytes > held or self.block[number] == NULL:
+            free(self.block[number])
+            self.size[number] = 0
+            n_bytes = max(n_bytes, 2 * held, 4096)  # pages that nobody touches cost nothing
+            self.block[number] = malloc(n_bytes)
+            if self.block[number] == NULL:
+                raise MemoryError
+            self.size[number] = n_bytes
+        return self.block[number]
+
+    cdef void* zeros(self, int number, size_t n_bytes) except NULL:
+        return memset(self.take(number, n_bytes), 0, n_bytes)
+
+    def __dealloc__(self):
+        cdef int number
+        for number in range(N_BLOCKS):
+            free(self.block[number])
 
 
 @cython.final
@@ -28,39 +62,24 @@ cdef class _Pairs:
     cdef double* update  # of the one at work: the latest round's part of its factors
     cdef Py_ssize_t* used  # those of each one's rows in which anything is expected
     cdef Py_ssize_t* n_used
+    cdef Blocks blocks
 
-    def __cinit__(self, const int64_t[::1] sizes, Py_ssize_t n_digits):
+    def __cinit__(self, const int64_t[::1] sizes, Py_ssize_t n_digits, Blocks blocks):
         cdef Py_ssize_t j, longest = 0
+        self.blocks = blocks
         self.sizes, self.n, self.n_own, self.n_digits = sizes, sizes.shape[0] - 1, sizes[0], n_digits
-        self.start = <Py_ssize_t*> malloc((self.n + 1) * sizeof(Py_ssize_t))
-        if self.start == NULL:
-            raise MemoryError
+        self.start = <Py_ssize_t*> blocks.take(START, (self.n + 1) * sizeof(Py_ssize_t))
         self.n_contexts, self.start[0] = self.n_own, 0
         for j in range(self.n):
             self.n_contexts *= sizes[j + 1]
             self.start[j + 1] = self.start[j] + self.n_own * sizes[j + 1] * n_digits
             longest = max(longest, self.start[j + 1] - self.start[j])
-        self.counts = <double*> calloc(self.start[self.n], sizeof(double))
-        self.factor = <double*> malloc(self.start[self.n] * sizeof(double))
-        self.expected = <double*> calloc(longest, sizeof(double))
-        self.update = <double*> malloc(longest * sizeof(double))
-        self.used = <Py_ssize_t*> malloc(self.start[self.n] // n_digits * sizeof(Py_ssize_t))
-        self.n_used = <Py_ssize_t*> malloc(self.n * sizeof(Py_ssize_t))
-        if self.counts == NULL or self.factor == NULL or self.expected == NULL or self.update == NULL:
-            raise MemoryError
-        if self.used == NULL or self.n_used == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.start)
-        free(self.counts)
-        free(self.factor)
-        free(self.allowed)
-        free(self.fitted)
-        free(self.expected)
-        free(self.update)
-        free(self.used)
-        free(self.n_used)
+        self.counts = <double*> blocks.zeros(COUNTS, self.start[self.n] * sizeof(double))
+        self.factor = <double*> blocks.take(FACTOR, self.start[self.n] * sizeof(double))
+        self.expected = <double*> blocks.zeros(EXPECTED, longest * sizeof(double))
+        self.update = <double*> blocks.take(UPDATE, longest * sizeof(double))
+        self.used = <Py_ssize_t*> blocks.take(USED, self.start[self.n] // n_digits * sizeof(Py_ssize_t))
+        self.n_used = <Py_ssize_t*> blocks.take(N_USED, self.n * sizeof(Py_ssize_t))
 
     cdef void count(self, _Occupied rows, const int64_t* counts) noexcept nogil:
         cdef Py_ssize_t i, j, x, k = self.n_digits
@@ -173,25 +192,18 @@ cdef class _Pairs:
         """Mark the impossible combinations."""
         cdef Py_ssize_t j
         cdef bint is_any = False
-        cdef Py_ssize_t* n_with = <Py_ssize_t*> malloc(self.n_digits * sizeof(Py_ssize_t))
-        cdef double* alone = <double*> malloc(self.n_digits * sizeof(double))
-        self.allowed = <uint8_t*> malloc(self.start[self.n])
-        try:
-            if n_with == NULL or alone == NULL or self.allowed == NULL:
-                raise MemoryError
-            with nogil:
-                memset(self.allowed, 1, self.start[self.n])
-                for j in range(self.n):
-                    is_any |= self.find_impossible(j, min_rows, certain_zero, n_with, alone)
-        finally:
-            free(n_with)
-            free(alone)
+        cdef Py_ssize_t* n_with = <Py_ssize_t*> self.blocks.take(N_WITH, self.n_digits * sizeof(Py_ssize_t))
+        cdef double* alone = <double*> self.blocks.take(ALONE, self.n_digits * sizeof(double))
+        self.allowed = <uint8_t*> self.blocks.take(ALLOWED, self.start[self.n])
+        with nogil:
+            memset(self.allowed, 1, self.start[self.n])
+            for j in range(self.n):
+                is_any |= self.find_impossible(j, min_rows, certain_zero, n_with, alone)
         if not is_any:
-            free(self.allowed)
             self.allowed = NULL
         return 0
 
-    cdef int forbid(self, bint is_fitted) except -1 nogil:
+    cdef int forbid(self, bint is_fitted) except -1:
         """Make the factors of impossible combinations 0."""
         cdef Py_ssize_t i
         if self.allowed == NULL:
@@ -200,10 +212,7 @@ cdef class _Pairs:
             for i in range(self.start[self.n]):
                 self.factor[i] = 1.0
         self.fitted = self.factor
-        self.factor = <double*> malloc(self.start[self.n] * sizeof(double))
-        if self.factor == NULL:
-            with gil:
-                raise MemoryError
+        self.factor = <double*> self.blocks.take(FITTED, self.start[self.n] * sizeof(double))
         for i in range(self.start[self.n]):
             self.factor[i] = self.fitted[i] * self.allowed[i]
         return 0
@@ -314,16 +323,16 @@ cdef class _Occupied:
 
     def __cinit__(self, _Pairs pairs, const int64_t[::1] rows):
         cdef Py_ssize_t outer, group, j, c = 0, last = pairs.n, size = pairs.sizes[pairs.n], k = pairs.n_digits
-        cdef Py_ssize_t* axis = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
-        for outer in range(pairs.n_contexts):
-            self.n += rows[outer] > 0
-        self.context = <Py_ssize_t*> malloc(self.n * sizeof(Py_ssize_t))
-        self.weight = <double*> malloc(self.n * sizeof(double))
-        self.place = <Py_ssize_t*> malloc(self.n * last * sizeof(Py_ssize_t))
-        try:
-            if axis == NULL or self.n and (self.context == NULL or self.weight == NULL or self.place == NULL):
-                raise MemoryError
-            self.n = 0
+        cdef Blocks blocks = pairs.blocks
+        cdef Py_ssize_t* axis = <Py_ssize_t*> blocks.zeros(AXIS, (last + 1) * sizeof(Py_ssize_t))
+        with nogil:
+            for outer in range(pairs.n_contexts):
+                self.n += rows[outer] > 0
+        self.context = <Py_ssize_t*> blocks.take(CONTEXT, self.n * sizeof(Py_ssize_t))
+        self.weight = <double*> blocks.take(WEIGHT, self.n * sizeof(double))
+        self.place = <Py_ssize_t*> blocks.take(PLACE, self.n * last * sizeof(Py_ssize_t))
+        self.n = 0
+        with nogil:
             for outer in range(pairs.n_contexts // size):
                 for group in range(size):
                     if rows[c] > 0:
@@ -336,13 +345,6 @@ cdef class _Occupied:
                         self.n += 1
                     c += 1
                 _advance(axis, &pairs.sizes[0], last)
-        finally:
-            free(axis)
-
-    def __dealloc__(self):
-        free(self.context)
-        free(self.weight)
-        free(self.place)
 
 
 cdef inline void _advance(Py_ssize_t* axis, const int64_t* sizes, Py_ssize_t n) noexcept nogil:
@@ -400,7 +402,7 @@ cdef inline Py_ssize_t _shorter(Py_ssize_t context, const int64_t[::1] groups, P
 
 def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const double[:, ::1] shorter,
              const int64_t[::1] sizes, Py_ssize_t axis, const int64_t[::1] groups, Py_ssize_t min_rows, double weight,
-             int rounds, double strength, double certain_zero, double[:, ::1] result):
+             int rounds, double strength, double certain_zero, double[:, ::1] result, Blocks blocks):
     if counts.shape[0] == 0:
         return
     cdef Py_ssize_t k = counts.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, row, start
@@ -411,104 +413,88 @@ def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const doubl
     cdef const double* factor
     cdef double* into
     cdef double* p = NULL
-    cdef _Pairs pairs = _Pairs(sizes, k)
+    cdef _Pairs pairs = _Pairs(sizes, k, blocks)
     cdef _Occupied rows = _Occupied(pairs, total)
-    cdef Py_ssize_t* place = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
-    cdef double* common = <double*> malloc(k * sizeof(double))
-    try:
-        if place == NULL or common == NULL:
-            raise MemoryError
+    cdef Py_ssize_t* place = <Py_ssize_t*> blocks.zeros(AXIS, (last + 1) * sizeof(Py_ssize_t))
+    cdef double* common = <double*> blocks.take(COMMON, k * sizeof(double))
+    with nogil:
         pairs.count(rows, &counts[0, 0])
-        if rounds:
-            p = <double*> malloc(max(rows.n, 1) * k * sizeof(double))
-            if p == NULL:
-                raise MemoryError
-            for i in range(axis + 1, last + 1):
-                inner *= sizes[i]
-            with nogil:
-                for i in range(rows.n):
-                    row = _shorter(rows.context[i], groups, n_coarse, inner)
-                    for x in range(k):
-                        p[i * k + x] = shorter[row, x]
-                pairs.fit(rows, p, rounds, strength)
-        pairs.exclude(min_rows, certain_zero)
+    if rounds:
+        p = <double*> blocks.take(PROBABILITIES, rows.n * k * sizeof(double))
+        for i in range(axis + 1, last + 1):
+            inner *= sizes[i]
         with nogil:
-            pairs.forbid(rounds > 0)
-            inner = 1
-            for i in range(axis + 1, last):
-                inner *= sizes[i]
-            for outer in range(pairs.n_contexts // size):
-                start = outer * n_coarse if on_last else _shorter(outer, groups, n_coarse, inner) * size
+            for i in range(rows.n):
+                row = _shorter(rows.context[i], groups, n_coarse, inner)
+                for x in range(k):
+                    p[i * k + x] = shorter[row, x]
+            pairs.fit(rows, p, rounds, strength)
+    pairs.exclude(min_rows, certain_zero)
+    pairs.forbid(rounds > 0)
+    with nogil:
+        inner = 1
+        for i in range(axis + 1, last):
+            inner *= sizes[i]
+        for outer in range(pairs.n_contexts // size):
+            start = outer * n_coarse if on_last else _shorter(outer, groups, n_coarse, inner) * size
+            if rounds or pairs.allowed != NULL:
+                _common_factors(pairs, place, common)
+            factor = pairs.factor + pairs.start[last - 1] + place[0] * size * k
+            for group in range(size):
+                source = &shorter[start + (groups[group] if on_last else group), 0]
+                into = &result[c, 0]
                 if rounds or pairs.allowed != NULL:
-                    _common_factors(pairs, place, common)
-                factor = pairs.factor + pairs.start[last - 1] + place[0] * size * k
-                for group in range(size):
-                    source = &shorter[start + (groups[group] if on_last else group), 0]
-                    into = &result[c, 0]
-                    if rounds or pairs.allowed != NULL:
-                        mass = 0.0
+                    mass = 0.0
+                    for x in range(k):
+                        into[x] = source[x] * common[x] * factor[group * k + x]
+                        mass += into[x]
+                    if mass > 0:
                         for x in range(k):
-                            into[x] = source[x] * common[x] * factor[group * k + x]
-                            mass += into[x]
-                        if mass > 0:
-                            for x in range(k):
-                                into[x] /= mass
-                        elif pairs.allowed != NULL:
-                            place[last] = group
-                            pairs.exclude_in_turn(place, source, into)
-                    else:
-                        for x in range(k):
-                            into[x] = source[x]
-                    if total[c] >= min_rows and total[c] > 0:
-                        all_rows = total[c] + weight
-                        for x in range(k):
-                            into[x] = (counts[c, x] + weight * into[x]) / all_rows
-                    c += 1
-                _advance(place, &sizes[0], last)
-    finally:
-        free(place)
-        free(common)
-        free(p)
+                            into[x] /= mass
+                    elif pairs.allowed != NULL:
+                        place[last] = group
+                        pairs.exclude_in_turn(place, source, into)
+                else:
+                    for x in range(k):
+                        into[x] = source[x]
+                if total[c] >= min_rows and total[c] > 0:
+                    all_rows = total[c] + weight
+                    for x in range(k):
+                        into[x] = (counts[c, x] + weight * into[x]) / all_rows
+                c += 1
+            _advance(place, &sizes[0], last)
 
 
 def calibrate(const int64_t[:, ::1] counts, const double[:, ::1] table, const int64_t[::1] drawn,
-              const int64_t[::1] sizes, int rounds, double strength, float[:, ::1] result):
+              const int64_t[::1] sizes, int rounds, double strength, float[:, ::1] result, Blocks blocks):
     if counts.shape[0] == 0:
         return
     cdef Py_ssize_t k = counts.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, size = sizes[last]
     cdef double mass
     cdef const double* source
     cdef const double* factor
-    cdef double* p = NULL
-    cdef _Pairs pairs = _Pairs(sizes, k)
+    cdef _Pairs pairs = _Pairs(sizes, k, blocks)
     cdef _Occupied rows = _Occupied(pairs, drawn)
-    cdef Py_ssize_t* place = <Py_ssize_t*> calloc(last + 1, sizeof(Py_ssize_t))
-    cdef double* common = <double*> malloc(2 * k * sizeof(double))
+    cdef double* p = <double*> blocks.take(PROBABILITIES, rows.n * k * sizeof(double))
+    cdef Py_ssize_t* place = <Py_ssize_t*> blocks.zeros(AXIS, (last + 1) * sizeof(Py_ssize_t))
+    cdef double* common = <double*> blocks.take(COMMON, 2 * k * sizeof(double))
     cdef double* moved = common + k
-    try:
-        p = <double*> malloc(max(rows.n, 1) * k * sizeof(double))
-        if place == NULL or common == NULL or p == NULL:
-            raise MemoryError
-        with nogil:
-            pairs.count_all(&counts[0, 0], place)
-            for i in range(rows.n):
+    with nogil:
+        pairs.count_all(&counts[0, 0], place)
+        for i in range(rows.n):
+            for x in range(k):
+                p[i * k + x] = table[rows.context[i], x]
+        pairs.fit(rows, p, rounds, strength)
+        for outer in range(pairs.n_contexts // size):
+            _common_factors(pairs, place, common)
+            factor = pairs.factor + pairs.start[last - 1] + place[0] * size * k
+            for group in range(size):
+                source, mass = &table[c, 0], 0.0
                 for x in range(k):
-                    p[i * k + x] = table[rows.context[i], x]
-            pairs.fit(rows, p, rounds, strength)
-            for outer in range(pairs.n_contexts // size):
-                _common_factors(pairs, place, common)
-                factor = pairs.factor + pairs.start[last - 1] + place[0] * size * k
-                for group in range(size):
-                    source, mass = &table[c, 0], 0.0
-                    for x in range(k):
-                        moved[x] = source[x] * common[x] * factor[group * k + x]
-                        mass += moved[x]
-                    mass = 1.0 / max(mass, 1e-300)
-                    for x in range(k):
-                        result[c, x] = <float> (moved[x] * mass)
-                    c += 1
-                _advance(place, &sizes[0], last)
-    finally:
-        free(place)
-        free(common)
-        free(p)
+                    moved[x] = source[x] * common[x] * factor[group * k + x]
+                    mass += moved[x]
+                mass = 1.0 / max(mass, 1e-300)
+                for x in range(k):
+                    result[c, x] = <float> (moved[x] * mass)
+                c += 1
+            _advance(place, &sizes[0], last)

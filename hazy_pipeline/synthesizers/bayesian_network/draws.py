@@ -10,6 +10,7 @@ from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.encode.random_numbers import random_words
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
+from hazy_pipeline.synthesizers.bayesian_network.room import Room
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated
 
@@ -40,14 +41,20 @@ class Draws:
 
         `counted`: each node's counts and its table.
         """
-        moved = []
-        for layout, (count, table) in zip(layouts, counted, strict=True):
-            context = self.context(layout)
+        layouts, moved, room = list(layouts), [], Room()
+        # All tables in one piece, which the system hands out in large pages.
+        ends = np.cumsum([layout.n_contexts * layout.n_digits for layout in layouts])
+        tables = np.empty(ends[-1] if len(ends) else 0, dtype=np.float32)
+        for layout, end, (count, table) in zip(layouts, ends, counted, strict=True):
+            context, drawn = self._contexts(layout, room)
+            out = tables[end - table.size : end].reshape(table.shape)
             fitted: Floats | Probabilities = table
             if layout.family.steps:
-                fitted = calibrated(layout, count, table, np.bincount(context, minlength=layout.n_contexts))
-            moved.append(fitted.astype(np.float32, copy=False))
-            self._draw_once(layout, moved[-1], context)
+                fitted = calibrated(layout, count, table, drawn, out=out, room=room)
+            if fitted is not out:
+                out[:] = fitted
+            moved.append(out)
+            self._draw_once(layout, out, context)
         return tuple(moved)
 
     def draw(self, layout: Layout, sampler: AliasTables, context: Integers | None = None) -> None:
@@ -60,6 +67,16 @@ class Draws:
         groups = [self.groups[axis] for axis in layout.axes] if context is None else [context]
         out = None if self.room is None else self.room[len(self.groups), : self.n_rows]
         self.groups[column, level] = sampler.draw_at(groups, layout.axis_sizes, self.rng, below=below, out=out)
+
+    def _contexts(self, layout: Layout, room: Room) -> tuple[Integers, Integers]:
+        """As `context`, and the rows of every context."""
+        if compiled.draws is None:
+            context = self.context(layout)
+            return context, np.bincount(context, minlength=layout.n_contexts)
+        context = room.empty("contexts", (self.n_rows,), np.int64)
+        drawn = room.zeros("drawn", (layout.n_contexts,), np.int64)
+        compiled.draws.find_contexts([self.groups[axis] for axis in layout.axes], layout.axis_sizes, context, drawn)
+        return context, drawn
 
     def _draw_once(self, layout: Layout, table: Probabilities, context: Integers) -> None:
         """As `draw`, from the table itself: alias tables cost more than they save where each context is drawn a few times."""

@@ -16,6 +16,7 @@ from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, Hierarchy, bins_from_json, bins_to_json
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
 from hazy_pipeline.synthesizers.bayesian_network.numeric_target import NumericTarget
+from hazy_pipeline.synthesizers.bayesian_network.room import Room
 from hazy_pipeline.synthesizers.bayesian_network.selection import Selection
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
@@ -167,11 +168,12 @@ def count_tables(families: Sequence[Family], bins: Mapping[str, Bins], batches: 
 
 class CountedRows(Sequence[Integers]):
     """Rows per cell of every family's table, counted of rows in memory when they are asked for: kept, they would be most of what
-    a fit takes."""
+    a fit takes. Each lasts until the next one is asked for."""
 
     def __init__(self, families: Sequence[Family], rows: Rows) -> None:
         self._layouts = [Layout(family, rows.hierarchies) for family in families]
         self._rows = rows
+        self._room = None if compiled.tables is None else Room()  # in NumPy, threads count the next ones meanwhile
 
     def __len__(self) -> int:
         return len(self._layouts)
@@ -183,7 +185,7 @@ class CountedRows(Sequence[Integers]):
     def __getitem__(self, i: int | slice) -> Integers | list[Integers]:
         if isinstance(i, slice):
             return [layout.count(self._rows) for layout in self._layouts[i]]
-        return self._layouts[i].count(self._rows)
+        return self._layouts[i].count(self._rows, self._room)
 
 
 def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Sequence[Integers], *, smoothing: float,
@@ -193,13 +195,15 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
     n_drawn = int(np.clip(CALIBRATION_ROWS_PER_ROW * counts[0].sum() if len(counts) else 0, *CALIBRATION_ROWS))
     shapes = layouts(families, bins)
 
-    def smoothed(i: int) -> tuple[Integers, Floats]:
-        count = counts[i]
-        return count, probabilities(shapes[i], count, smoothing=smoothing, min_rows=min_rows)
-
-    # Compiled, smoothing takes less than what follows it, and threads would wait for fresh memory rather than for each other.
+    # Compiled, smoothing takes less than what follows it, and threads would wait for memory rather than for each other.
     is_long = sum(layout.n_contexts * layout.n_digits for layout in shapes) > CELLS_FOR_THREADS
     cores = n_cores() if is_long and compiled.tables is None else 1
+    room = Room() if cores == 1 else None
+
+    def smoothed(i: int) -> tuple[Integers, Floats]:
+        count = counts[i]
+        return count, probabilities(shapes[i], count, smoothing=smoothing, min_rows=min_rows, room=room)
+
     draws = Draws(n_drawn, rng)
     network = Network(bins, tuple(families), draws.calibrate(shapes, ahead(smoothed, range(len(shapes)), cores)))
     return network, draws.rows(network.hierarchies)

@@ -13,6 +13,7 @@ from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGTH, lift_factors
+from hazy_pipeline.synthesizers.bayesian_network.room import Room
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 
 LIFT_ROUNDS = 3
@@ -64,13 +65,13 @@ class Layout:
         """The inverse of `to_grid`."""
         return np.ascontiguousarray(grid.reshape(self.n_digits, -1).T)
 
-    def count(self, rows: Rows) -> Integers:
-        """Rows per cell, shape (contexts, digits)."""
+    def count(self, rows: Rows, room: Room | None = None) -> Integers:
+        """Rows per cell, shape (contexts, digits); `room`: where they may lie."""
         if compiled.draws is not None:
             column, level = self.family.column, self.family.level
             first = self.hierarchies[column].first_below[level - 1] if level else None
             above = rows.group(column, level - 1) if level else None
-            counts = np.zeros((self.n_contexts, self.n_digits), dtype=np.int64)
+            counts: Integers = (room or Room()).zeros("counts", (self.n_contexts, self.n_digits), np.int64)
             groups = [rows.group(*axis) for axis in self.axes]
             compiled.draws.count_rows(groups, self.axis_sizes, rows.group(column, level), first, above, counts)
             return counts
@@ -80,17 +81,19 @@ class Layout:
         return counts.reshape(self.n_contexts, self.n_digits)
 
 
-def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_rows: int) -> Floats:
+def probabilities(
+    layout: Layout, counts: Integers, *, smoothing: float, min_rows: int, room: Room | None = None
+) -> Floats:
     """Counts -> probabilities, shape (contexts, digits): every context leans on the next shorter one.
 
     p(x | c) = (n(c, x) + s p'(x)) / (n(c) + s), s = `smoothing` times the step's strength. p' is the shorter context's
     distribution, where the step says so lifted to fit the pair counts of every parent so far (iterative proportional
     fitting), so that a sparse context falls back on a log-linear model of its parents and not on a few of them. A
     context of fewer than `min_rows` rows has no counts of its own. What never occurs with a parent although it would
-    be expected to, or because one determines the other, stays impossible.
+    be expected to, or because one determines the other, stays impossible. `room`: where the table may lie.
     """
     if compiled.tables is not None:
-        return _lengthened_in_turn(compiled.tables, layout, counts, smoothing=smoothing, min_rows=min_rows)
+        return _lengthened_in_turn(compiled.tables, layout, counts, room or Room(), smoothing=smoothing, min_rows=min_rows)
     grids = _grids(layout, counts)
     result = grids[0] / np.maximum(_total(grids[0]), 1.0)
     steps = layout.family.steps
@@ -112,38 +115,40 @@ def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_row
     return layout.from_grid(result)
 
 
-def calibrated(
-    layout: Layout, counts: Integers, table: Floats, drawn: Integers, *, rounds: int = CALIBRATION_ROUNDS
-) -> Floats | Probabilities:
+def calibrated(layout: Layout, counts: Integers, table: Floats, drawn: Integers, *, rounds: int = CALIBRATION_ROUNDS,
+               out: Probabilities | None = None, room: Room | None = None) -> Floats | Probabilities:  # fmt: skip
     """The table moved so that, over the contexts that the network itself draws, the node meets every parent as counted.
 
     Contexts that training never saw are drawn too, and each back-off errs a little; left alone, the errors add up
-    along the network. `drawn`: rows per context in a sample of the nodes before this one, shape (contexts,).
+    along the network. `drawn`: rows per context in a sample of the nodes before this one, shape (contexts,). `out`: where the
+    table may lie.
     """
     if compiled.tables is not None and rounds:
-        moved = np.empty(table.shape, dtype=np.float32)
+        moved = np.empty(table.shape, dtype=np.float32) if out is None else out
         sizes = np.array(layout.grid)
-        compiled.tables.calibrate(counts, table, drawn, sizes, rounds, LIFT_STRENGTH, moved)
+        compiled.tables.calibrate(counts, table, drawn, sizes, rounds, LIFT_STRENGTH, moved, (room or Room()).blocks)
         return moved
     grid = layout.to_grid(counts)
     pairs = [_pair_counts(grid, axis) for axis in range(grid.ndim - 1, 1, -1)]
     return layout.from_grid(_fitted(layout.to_grid(table), drawn.reshape(1, *layout.grid), pairs, rounds))
 
 
-def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, *, smoothing: float, min_rows: int) -> Floats:
+def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, room: Room, *, smoothing: float,
+                        min_rows: int) -> Floats:  # fmt: skip
     """As `probabilities`, by compiled loops."""
     chain = [_Lengthening.of(layout, number) for number in range(len(layout.family.steps))]
     grids, totals = [np.ascontiguousarray(counts)], []
-    for longer in reversed(chain):
-        shorter = np.zeros((longer.n_shorter, layout.n_digits), dtype=np.int64)
-        totals.append(np.empty(len(grids[-1]), dtype=np.int64))
+    for number, longer in enumerate(reversed(chain)):
+        shorter = room.zeros(f"coarser counts {number}", (longer.n_shorter, layout.n_digits), np.int64)
+        totals.append(room.empty(f"totals {number}", (len(grids[-1]),), np.int64))
         by.coarsen(grids[-1], longer.groups, longer.inner, shorter, totals[-1])
         grids.append(shorter)
     result: Floats = grids[-1] / np.maximum(grids[-1].sum(axis=1, keepdims=True), 1.0)
-    for step, longer, grid, total in zip(layout.family.steps, chain, grids[-2::-1], totals[::-1], strict=True):
-        before, result = result, np.empty(grid.shape)
+    steps = zip(layout.family.steps, chain, grids[-2::-1], totals[::-1], strict=True)
+    for number, (step, longer, grid, total) in enumerate(steps):
+        before, result = result, room.empty(f"table {number % 2}", grid.shape, np.float64)
         by.lengthen(grid, total, before, longer.sizes, longer.axis, longer.groups, min_rows, smoothing * step.strength,
-                    LIFT_ROUNDS if step.lifted else 0, LIFT_STRENGTH, CERTAIN_ZERO, result)  # fmt: skip
+                    LIFT_ROUNDS if step.lifted else 0, LIFT_STRENGTH, CERTAIN_ZERO, result, room.blocks)  # fmt: skip
     return result
 
 

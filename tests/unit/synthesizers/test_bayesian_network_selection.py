@@ -47,7 +47,7 @@ def test_a_dependence_beyond_the_parents_comes_back(models):
         real = parity(20_000, seed=1)[column].value_counts(normalize=True)
         assert chosen[column].value_counts(normalize=True).to_dict() == pytest.approx(real.to_dict(), abs=0.03)
     assert chosen["weight"].quantile([0.1, 0.5, 0.9]).to_numpy() == pytest.approx(
-        parity(20_000, seed=1)["weight"].quantile([0.1, 0.5, 0.9]).to_numpy(), rel=0.08
+        parity(20_000, seed=1)["weight"].quantile([0.1, 0.5, 0.9]).to_numpy(), rel=0.12
     )
 
 
