@@ -51,8 +51,11 @@ def companions(parent: int | None = None) -> list[psutil.Process]:
 
 
 def main() -> None:
-    """`python -m tests.together OUT [PAUSE]`: by the processes of the launcher that started this one, or else by two on the CPU, without
-    end, with so many seconds between epochs."""
+    """`python -m tests.together OUT [PAUSE]`.
+
+    By the processes of the launcher that started this one, or, with so many seconds between epochs, by two on the CPU
+    and without end.
+    """
     out, devices, settings, pause = Path(sys.argv[1]), None, SETTINGS, 0.0
     if len(sys.argv) > 2:
         devices, settings, pause = Devices("cpu", 2), replace(SETTINGS, epochs=100_000), float(sys.argv[2])

@@ -1,7 +1,7 @@
 """A process that takes part in another one's training, on a device of its own.
 
-`python -m hazy_pipeline.synthesizers.gan.companion RANK FILE`, where FILE is the number of an open file that holds a `Job`.
-After each epoch it waits for a word of the first process, on standard input, and it ends with it.
+`python -m hazy_pipeline.synthesizers.gan.companion RANK FILE`, where FILE is the number of an open file that
+holds a `Job`. After each epoch it waits for a word of the first process, on standard input, and it ends with it.
 """
 
 import os

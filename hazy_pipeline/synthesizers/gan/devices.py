@@ -1,4 +1,4 @@
-"""What a training takes: how many devices, and which of a machine's GPUs, so that trainings side by side spread over them."""
+"""What a training takes: how many devices, and which of the GPUs, so that trainings side by side spread over them."""
 
 import fcntl
 import logging
@@ -35,8 +35,10 @@ class Devices:
 
     @contextmanager
     def taken(self) -> Iterator[int | list[int]]:
-        """What Lightning calls `devices`: the GPUs' numbers, or how many of what is no GPU. Other trainings keep away from
-        these GPUs as long as the context lasts."""
+        """What Lightning calls `devices`: the GPUs' numbers, or how many of what is no GPU.
+
+        Other trainings keep away from these GPUs as long as the context lasts.
+        """
         if self.accelerator != "cuda":
             yield self.n
             return
@@ -52,7 +54,8 @@ def n_gpus(asked: str, visible: int) -> int:
         return visible
     if not asked.isdecimal() or int(asked) < 1:
         raise ConfigurationError(
-            f'{settings.GPUS_PER_TRAINING}={asked!r}: how many GPUs one training takes must be a number from 1 on, or "all"'
+            f"{settings.GPUS_PER_TRAINING}={asked!r}: how many GPUs one training takes must be a number from 1 on, "
+            'or "all"'
         )
     if 1 < int(asked) > visible:
         log.warning("%s is %s, but %s here; the training takes what there is", settings.GPUS_PER_TRAINING, asked,
@@ -61,7 +64,7 @@ def n_gpus(asked: str, visible: int) -> int:
 
 
 def gpu_names() -> list[str]:
-    """A name for each GPU by which all processes of this machine know it, whichever of them `CUDA_VISIBLE_DEVICES` shows."""
+    """A name for each GPU by which all processes of this machine know it, whatever `CUDA_VISIBLE_DEVICES` shows them."""
     properties = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
     return [str(getattr(gpu, "uuid", f"number-{i}")) for i, gpu in enumerate(properties)]
 
@@ -70,8 +73,8 @@ def gpu_names() -> list[str]:
 def claimed(names: Sequence[str], n: int, folder: Path) -> Iterator[list[int]]:
     """The positions of `n` of these devices, first of all of those that no other process has claimed.
 
-    A claim is a lock on a file in `folder`, which ends with the process, however it ends. Where too few are free, some are
-    shared: waiting might take hours, and as many trainings as GPUs are the business of whoever starts them.
+    A claim is a lock on a file in `folder`, which ends with the process, however it ends. Where too few are free, some
+    are shared: waiting might take hours, and as many trainings as GPUs are the business of whoever starts them.
     """
     with ExitStack() as locks:
         chosen: list[int] = []

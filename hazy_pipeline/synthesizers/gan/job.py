@@ -23,14 +23,10 @@ from hazy_pipeline.synthesizers.gan.trainer import build_trainer
 from hazy_pipeline.synthesizers.gan.training import GanTraining, Settings
 
 HOST = "127.0.0.1"
-LONGEST_WAIT = timedelta(
-    minutes=5
-)  # of one process for another in the middle of a step; between epochs they wait as long as it takes
-READY, GO_ON, END = (
-    "ready",
-    "go on",
-    "end",
-)  # what a companion says when it has read all, and what it is told after an epoch
+# of one process for another until all have met, and in a step; between epochs they wait as long as it takes
+LONGEST_WAIT = timedelta(minutes=5)
+READY = "ready"  # what a companion says when it has read everything
+GO_ON, END = "go on", "end"  # what it is told after an epoch
 RESUMED = "resumed."  # prefix of a checkpoint's tensors
 
 
@@ -67,7 +63,7 @@ class Job:
         )
 
     def module(self, arrays: Mapping[str, NDArray[Any]]) -> GanTraining:
-        """The module of a companion. Its networks take over the first process's weights, but not the optimizers' state."""
+        """A companion's; DDP gives its networks the first process's weights, but not the optimizers' state."""
         layout = Layout(self.modes, self.sizes, self.n_conditional)
         module = GanTraining(layout, arrays["states"], arrays["places"], self.settings, random_state=self.random_state,
                              n_processes=self.n_processes)  # fmt: skip
@@ -108,8 +104,8 @@ class _Content(mmap.mmap):
 class _Terminated(pl.Callback):
     """What SIGTERM does.
 
-    Lightning's handler broadcasts from inside the signal, where the others are in the middle of something else: all would
-    hang. But it also tells them before every batch whether the first process was asked to end, which is enough.
+    Lightning's handler broadcasts from inside the signal, where the others are in the middle of something else: all
+    would hang. But it also tells them before every batch whether the first process was asked to end: that is enough.
     """
 
     def __init__(self, rank: int) -> None:

@@ -1,8 +1,8 @@
 """One training on several devices of a machine: this process has the first, companions that it starts have the others.
 
 They take part by Lightning's DDP strategy. What only one of them may do stays in this process: scores, `on_epoch`,
-checkpoints. A companion that dies ends the training with its last words; companions never outlive this process, for they
-read from a pipe that the system closes with it.
+checkpoints. A companion that dies ends the training with its last words. Companions never outlive this process, for
+they read from a pipe that the system closes with it.
 """
 
 import logging
@@ -71,7 +71,7 @@ class Companions:
         self.close(TO_END if kind is None else 0)
 
     def fit(self) -> None:
-        """Train together. Raises CompanionError where one of them ends too early, and what this process raises itself."""
+        """Train together. Raises CompanionError where one ends too early, and what this process raises itself."""
         for member in self._members:
             threading.Thread(target=self._watch, args=(member,), daemon=True).start()
         with _variables_kept():
@@ -79,10 +79,11 @@ class Companions:
             try:
                 trainer.fit(self._module)
             except BaseException as error:
+                # what torch and Lightning raise where another process is gone, or this one has an error of its own
+                unclear = isinstance(error, RuntimeError | SIGTERMException) and not trainer.received_sigterm
+                ended = self._first_ended() if unclear else None
                 self._abort()
-                # what torch and Lightning raise where another process is gone
-                told = isinstance(error, RuntimeError | SIGTERMException) and not trainer.received_sigterm
-                if told and (ended := self._first_ended()) is not None:
+                if ended is not None:
                     raise CompanionError(ended.obituary()) from error
                 raise
             finally:
@@ -105,7 +106,7 @@ class Companions:
         self._store = None
 
     def _watch(self, member: "_Companion") -> None:
-        """Free this process where it waits for one that is gone: gloo notices by itself, nccl would wait for minutes."""
+        """Free this process where it waits for one that is gone: gloo notices by itself, nccl waits for minutes."""
         code = member.process.wait()
         self._ended.put(member)
         if code and not member.expected:
@@ -117,7 +118,7 @@ class Companions:
             group.abort()
 
     def _first_ended(self) -> "_Companion | None":
-        """The companion that was gone first, for it may have taken others with it; None where all are there after a while."""
+        """The companion that was gone first, as it may have taken others along; None where all stay for a while."""
         try:
             return self._ended.get(timeout=TO_END)
         except Empty:

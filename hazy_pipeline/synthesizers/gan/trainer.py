@@ -16,7 +16,8 @@ WIDE = 1024  # from this width on, half precision repays its conversions
 MAX_THREADS = 8  # the matrices are too small for more
 
 
-def build_trainer(epochs: int, settings: Settings, *, accelerator: str = "auto", devices: int | list[int] = 1, nodes: int = 1,
+def build_trainer(epochs: int, settings: Settings, *, accelerator: str = "auto",
+                  devices: int | list[int] = 1, nodes: int = 1,
                   strategy: str | Strategy = "auto", callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:  # fmt: skip
     """All but the first two are Lightning's."""
     on_gpu = accelerator != "cpu" and torch.cuda.is_available()

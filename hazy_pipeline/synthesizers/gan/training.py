@@ -73,8 +73,8 @@ class GanTraining(pl.LightningModule):
                  *, random_state: int, n_processes: int = 1, start: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
         """`states`: (rows, blocks) and `places`: (rows, continuous columns) of the training rows.
 
-        Of `n_processes` that train together, each draws batches of its own, from all rows. `start`: the generator's first
-        weights; without it they are random, as the critic's are in any case. All begin with those of the first process.
+        Of `n_processes` that train together, each draws batches of its own, from all rows; all begin with the weights of
+        the first. `start`: the generator's first weights; without it they are random, as the critic's are in any case.
         """
         super().__init__()
         self.automatic_optimization = False
