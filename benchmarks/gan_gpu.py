@@ -54,10 +54,10 @@ def child(options: argparse.Namespace) -> None:
     from upath import UPath
 
     from hazy_pipeline.schema import Column, DatasetSchema, Kind, TableSchema
-    from hazy_pipeline.synthesizers.gan import Gan, fitting, training
+    from hazy_pipeline.synthesizers.gan import Gan, trainer, training
     from hazy_pipeline.tables import write_frames
 
-    fitting.WIDE = 0 if options.precision == "bfloat16" else 10**9
+    trainer.WIDE = 0 if options.precision == "bfloat16" else 10**9
     if options.eager:
         training.Recorded = lambda update, _: update  # type: ignore[misc,assignment]
     rows = pq.read_table(options.data).replace_schema_metadata(None)

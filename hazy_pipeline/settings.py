@@ -6,6 +6,7 @@ from pathlib import Path
 from upath import UPath
 
 AIRFLOW_DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+GPUS_PER_TRAINING = "HAZY_GPUS_PER_TRAINING"
 
 
 def home() -> Path:
@@ -50,6 +51,11 @@ def airflow_database() -> str | None:
     None keeps SQLite in `$HAZY_HOME/airflow`.
     """
     return os.environ.get(AIRFLOW_DATABASE) or None
+
+
+def gpus_per_training() -> str:
+    """`HAZY_GPUS_PER_TRAINING`: how many GPUs of a machine one training uses, a number or "all" (default 1)."""
+    return os.environ.get(GPUS_PER_TRAINING) or "1"
 
 
 def generators_folder() -> Path:

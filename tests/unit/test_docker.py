@@ -13,7 +13,7 @@ import yaml
 
 SERVICE_KEYS = {
     "image", "build", "command", "entrypoint", "environment", "volumes", "ports", "depends_on", "healthcheck", "restart",
-    "init", "profiles", "deploy", "stop_grace_period",
+    "init", "profiles", "deploy", "stop_grace_period", "shm_size",
 }  # fmt: skip
 
 

@@ -1,19 +1,15 @@
 """From encoded rows to the best generator weights: Lightning's trainer, early stopping, checkpoints."""
 
 import json
-import logging
 import math
 import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -21,7 +17,11 @@ from torch import Tensor
 from hazy_pipeline.progress import ProgressLog
 from hazy_pipeline.synthesizers.base import OnEpoch, StopFitting
 from hazy_pipeline.synthesizers.gan.checkpoint import read_checkpoint, write_checkpoint
+from hazy_pipeline.synthesizers.gan.devices import Devices
+from hazy_pipeline.synthesizers.gan.job import Job
+from hazy_pipeline.synthesizers.gan.processes import Companions
 from hazy_pipeline.synthesizers.gan.scoring import ROWS, PairDistance, sample_rows
+from hazy_pipeline.synthesizers.gan.trainer import build_trainer, quiet, tensor_cores, threads
 from hazy_pipeline.synthesizers.gan.training import GanTraining, Settings
 from hazy_pipeline.synthesizers.gan.transform import RowTransform
 
@@ -30,8 +30,6 @@ Rows = tuple[NDArray[np.int32], NDArray[np.float32]]
 NOISE = 0.05  # by which share two scores of `ROWS` rows differ by chance, at most
 PATIENCE = 20  # scores worse than the best, by more than chance, before the training ends
 SHARE_OF_EPOCHS = 0.5  # ... and at least this share of all epochs: the learning rate falls to the end
-WIDE = 1024  # from this width on, half precision repays its conversions
-MAX_THREADS = 8  # the matrices are too small for more
 
 
 @dataclass
@@ -39,7 +37,6 @@ class Progress:
     """How far a training has come; what a checkpoint keeps beside the tensors."""
 
     epoch: int = 0  # finished epochs
-    step: int = 0
     loss: float = math.inf  # the last score
     best: float = math.inf  # the lowest
     kept: float = math.inf  # that of `best_weights`
@@ -56,17 +53,21 @@ class Fitting:
 
     def __init__(self, transform: RowTransform, train: Rows, validation: Rows, settings: Settings, *,
                  random_state: int, on_epoch: OnEpoch, checkpoints: Path | None,
-                 start: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
-        """`start`: see `GanTraining`."""
+                 start: Mapping[str, Tensor] | None = None, devices: Devices | None = None) -> None:  # fmt: skip
+        """`start`: see `GanTraining`. `devices`: None leaves it to the environment and to what is there."""
         self.settings, self.on_epoch, self.checkpoints = settings, on_epoch, checkpoints
+        self._launched = _launched() if devices is None else None
+        self._devices = Devices() if self._launched else devices or Devices.here()
+        n_processes = self._launched[0] if self._launched else self._devices.n
         self.module = GanTraining(transform.layout, *train, settings, random_state=random_state,
-                                  n_processes=_processes()[0], start=start)  # fmt: skip
+                                  n_processes=n_processes, start=start)  # fmt: skip
         self.module.after_epoch = self._after_epoch
         rng = np.random.default_rng(random_state)
         self._train = sample_rows(*train, 10 * ROWS, rng)
         self._reference = _filled_up(sample_rows(*validation, ROWS, rng), train, rng)
         self._transform, self._random_state = transform, random_state
         self._distance: PairDistance | None = None
+        self._tell: Callable[[tuple[float, bool]], tuple[float, bool]] = self._broadcast
         self.progress = Progress()
         state = [transform.to_json(), asdict(settings), random_state, len(train[0])]
         digest = sha256(json.dumps(state).encode())
@@ -80,44 +81,75 @@ class Fitting:
         left = self.settings.epochs - self.progress.epoch
         self._log = ProgressLog(left, doing="training: ", unit="epochs")
         if left > 0 and not self._exhausted():
-            with _quiet(), _threads(), _tensor_cores():
-                _trainer(left, self.settings).fit(self.module)
+            with quiet(), tensor_cores():
+                self._fit(left)
         return self.progress.best_weights
 
-    def _after_epoch(self) -> None:
-        progress = self.progress
-        progress.epoch += 1
-        progress.step = self.module.step
-        self._score()
-        stop = False
-        if self.module.global_rank == 0:
-            self._log(1)
-            try:
-                self.on_epoch(progress.epoch - 1, progress.loss)
-            except StopFitting:
-                stop = True
-            if self.checkpoints is not None:
-                self._write()
-        trainer = self.module.trainer
-        trainer.should_stop = trainer.strategy.broadcast(stop or self._exhausted())
+    def _fit(self, epochs: int) -> None:
+        if self._launched:
+            n_processes, n_here = self._launched
+            strategy = "ddp_find_unused_parameters_true" if n_processes > 1 else "auto"
+            with threads(n_here):
+                build_trainer(
+                    epochs, self.settings, devices=n_here, nodes=n_processes // n_here, strategy=strategy
+                ).fit(self.module)
+            return
+        accelerator, layout = self._devices.accelerator, self._transform.layout
+        with self._devices.taken() as devices, threads(self._devices.n):
+            if self._devices.n == 1:
+                build_trainer(epochs, self.settings, accelerator=accelerator, devices=devices).fit(self.module)
+                return
+            job = Job(layout.modes, layout.sizes, layout.n_conditional, self.settings, self._random_state, accelerator,
+                      devices, epochs, self.module.step)  # fmt: skip
+            with Companions(job, self.module) as companions:
+                self._tell = companions.tell
+                companions.fit()
 
-    def _score(self) -> None:
+    def _after_epoch(self) -> None:
+        """The first process judges for all, lest they part ways."""
+        self.progress.epoch += 1
+        first = self.module.global_rank == 0
+        stop = first and self._judge()
+        loss, self.module.trainer.should_stop = self._tell((self.progress.loss, stop))
+        if not first:
+            self._keep(loss)
+
+    def _broadcast(self, told: tuple[float, bool]) -> tuple[float, bool]:
+        heard: tuple[float, bool] = self.module.trainer.strategy.broadcast(told)
+        return heard
+
+    def _judge(self) -> bool:
+        """Whether the training ends with this epoch."""
+        self._keep(self._score())
+        self._log(1)
+        stop = False
+        try:
+            self.on_epoch(self.progress.epoch - 1, self.progress.loss)
+        except StopFitting:
+            stop = True
+        if self.checkpoints is not None:
+            self._write()
+        return stop or self._exhausted()
+
+    def _score(self) -> float:
+        if self._distance is None:
+            device = self.module.device
+            train, reference = (
+                (torch.from_numpy(states).to(device), torch.from_numpy(places).to(device))
+                for states, places in (self._train, self._reference)
+            )
+            self._distance = PairDistance(self._transform, train, reference, random_state=self._random_state)
+        return self._distance(*self.module.sample(ROWS))
+
+    def _keep(self, loss: float) -> None:
         """Keep the weights where no earlier ones are better by more than chance.
 
         Late weights are the better ones where the score cannot tell: learning rate and critic have settled. On Adult the
         lowest of 80 scores, 2 % below the last, came after 28 epochs; its rows were told from real ones with an AUC of
         0.75, those of the last weights with 0.71.
         """
-        device = self.module.device
-        if self._distance is None:
-            train, reference = (
-                (torch.from_numpy(states).to(device), torch.from_numpy(places).to(device))
-                for states, places in (self._train, self._reference)
-            )
-            self._distance = PairDistance(self._transform, train, reference, random_state=self._random_state)
         progress = self.progress
-        strategy = self.module.trainer.strategy  # the first process judges for all, lest they part ways
-        progress.loss = strategy.broadcast(self._distance(*self.module.sample(ROWS)))
+        progress.loss = loss
         if progress.loss <= (1 + NOISE) * progress.best or not progress.best_weights:
             weights = self.module.average.state_dict()
             progress.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
@@ -141,10 +173,10 @@ class Fitting:
         if found is None:
             return
         tensors, facts = found
-        del facts["digest"]
         best = {name.removeprefix("best."): value for name, value in tensors.items() if name.startswith("best.")}
-        self.progress = Progress(**facts, best_weights=best)
-        self.module.step = self.progress.step
+        kept = {each.name: facts[each.name] for each in fields(Progress) if each.name != "best_weights"}
+        self.progress = Progress(**kept, best_weights=best)
+        self.module.step = self.progress.epoch * self.module.n_steps  # which depends on the number of processes
         self.module.resume_from = tensors
 
 
@@ -157,66 +189,9 @@ def _filled_up(validation: Rows, train: Rows, rng: np.random.Generator) -> Rows:
     return np.concatenate([validation[0], states]), np.concatenate([validation[1], places])
 
 
-def _trainer(epochs: int, settings: Settings) -> pl.Trainer:
-    """One device, or all of the job where a launcher such as torchrun started one process for each."""
-    n_processes, n_here = _processes()
-    half = torch.cuda.is_available() and torch.cuda.is_bf16_supported() and settings.width >= WIDE
-    return pl.Trainer(
-        accelerator="auto",
-        devices=n_here,
-        num_nodes=n_processes // n_here,
-        strategy="ddp_find_unused_parameters_true" if n_processes > 1 else "auto",
-        precision="bf16-mixed" if half else "32-true",
-        max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def _processes() -> tuple[int, int]:
-    """Processes of this training, and those of them on this machine, as a launcher such as torchrun tells."""
-    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+def _launched() -> tuple[int, int] | None:
+    """Processes of this training, and those of them on this machine, where a launcher such as torchrun started them."""
+    if "WORLD_SIZE" not in os.environ:
+        return None
+    n_processes = int(os.environ["WORLD_SIZE"])
     return n_processes, int(os.environ.get("LOCAL_WORLD_SIZE", n_processes))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's hints about data loaders, hardware and services are not for our users."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning")]
-    loggers += [logging.getLogger(f"{logger.name}.utilities.rank_zero") for logger in loggers]
-    before = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\b")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, before, strict=True):
-                logger.setLevel(level)
-
-
-@contextmanager
-def _threads() -> Iterator[None]:
-    """No more threads than cores that this process may use, nor than pay; what the environment says stands."""
-    before = torch.get_num_threads()
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(len(os.sched_getaffinity(0)), MAX_THREADS))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _tensor_cores() -> Iterator[None]:
-    """On a GPU products of 32-bit matrices by its matrix units, which round the factors to 10 bits: wide networks gain."""
-    before = torch.get_float32_matmul_precision()
-    if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

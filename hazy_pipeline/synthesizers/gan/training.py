@@ -73,13 +73,13 @@ class GanTraining(pl.LightningModule):
                  *, random_state: int, n_processes: int = 1, start: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
         """`states`: (rows, blocks) and `places`: (rows, continuous columns) of the training rows.
 
-        Of `n_processes` that train together, each draws batches of its own, from all rows. `start`: the generator's first
-        weights; without it they are random, as the critic's are in any case.
+        Of `n_processes` that train together, each draws batches of its own, from all rows; all begin with the weights of
+        the first. `start`: the generator's first weights; without it they are random, as the critic's are in any case.
         """
         super().__init__()
         self.automatic_optimization = False
         self.layout, self.settings, self.random_state = layout, settings, random_state
-        self._training_rows = (states, places)
+        self.training_rows = states, places
         most = min(settings.batch_size, max(len(states), settings.pac))
         self.batch_rows = max(1, most // settings.pac) * settings.pac
         self.n_steps = max(STEPS, len(states) // (self.batch_rows * n_processes))  # per epoch
@@ -114,7 +114,7 @@ class GanTraining(pl.LightningModule):
         ]
 
     def on_fit_start(self) -> None:
-        states, places = self._training_rows
+        states, places = self.training_rows
         self.random = torch.Generator(self.device).manual_seed(self.random_state * 1009 + self.global_rank)
         self.states = torch.from_numpy(states).to(self.device)
         self.places = torch.from_numpy(places).to(self.device)
@@ -166,6 +166,10 @@ class GanTraining(pl.LightningModule):
         assert isinstance(both, list)
         return both[0], both[1]
 
+    def on_train_epoch_start(self) -> None:
+        if self.global_rank > 0:  # anew, for a checkpoint holds the first process's random numbers alone
+            self.random.manual_seed((self.random_state * 1009 + self.global_rank) * 1009 + self.step)
+
     def on_train_epoch_end(self) -> None:
         self.after_epoch()
 
@@ -201,8 +205,6 @@ class GanTraining(pl.LightningModule):
         restore_optimizer("by_critic", by_critic.optimizer, tensors)
         if self.global_rank == 0:
             self.random.set_state(tensors["random"])
-        else:  # the checkpoint is the first process's; the others need other batches, not the same as before
-            self.random.manual_seed((self.random_state * 1009 + self.global_rank) * 1009 + self.step)
 
     def _logits(self, network: Generator, vectors: Tensor, cells: Tensor) -> Tensor:
         noise = torch.randn(len(vectors), self.settings.latent_dim, generator=self.random, device=self.device)

@@ -355,28 +355,3 @@ def test_is_registered_and_prefers_a_gpu():
 def test_model_json_is_plain(rows, tmp_path):
     fitted(rows).save(tmp_path)
     assert json.loads((tmp_path / "model.json").read_text())["synthesizer"] == "gan"
-
-
-def test_processes_of_one_launcher_train_one_model_together(rows, tmp_path):
-    script = tmp_path / "together.py"
-    script.write_text(
-        "import os, sys; from pathlib import Path\n"
-        "import json\n"
-        "from upath import UPath\n"
-        "from hazy_pipeline.synthesizers.gan import Gan\n"
-        "from hazy_pipeline.tables import Tables\n"
-        "train, out = Tables(UPath(sys.argv[1])), Path(sys.argv[2]) / os.environ['RANK']\n"
-        "losses = []\n"
-        f"gan = Gan(train.schema, **{SMALL | {'epochs': 3}})\n"
-        "gan.fit(train, validation=train, on_epoch=lambda epoch, loss: losses.append(loss))\n"
-        "gan.save(out); (out / 'losses.json').write_text(json.dumps(losses))\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*command, str(script), str(rows[0].path), str(tmp_path)], capture_output=True, timeout=300)
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
-    first, second = Gan.load(tmp_path / "0"), Gan.load(tmp_path / "1")
-    learned = [name for name in first.weights_ if "running" not in name]  # each process normalises by its own batches
-    assert all(torch.equal(first.weights_[name], second.weights_[name]) for name in learned)
-    assert first.loss_ == second.loss_
-    assert len(json.loads((tmp_path / "0" / "losses.json").read_text())) == 3
-    assert json.loads((tmp_path / "1" / "losses.json").read_text()) == []

@@ -38,7 +38,7 @@ def fitted(train, **hyperparameters):
 @pytest.mark.parametrize("wide", [False, True], ids=["all moments", "a part of the moments"])
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "bfloat16"])
 def test_gives_the_weights_that_single_steps_give(train, monkeypatch, wide, half):
-    monkeypatch.setattr("hazy_pipeline.synthesizers.gan.fitting.WIDE", 0 if half else 10**9)
+    monkeypatch.setattr("hazy_pipeline.synthesizers.gan.trainer.WIDE", 0 if half else 10**9)
     monkeypatch.setattr(training, "MOMENT_CELLS", 4 if wide else 1024)
     recorded = fitted(train)
     monkeypatch.setattr(training, "Recorded", Eager)

@@ -10,6 +10,7 @@ import torch
 from hazy_pipeline.synthesizers.gan import Gan, fitting
 from hazy_pipeline.synthesizers.gan.layout import Layout
 from hazy_pipeline.synthesizers.gan.networks import Critic, n_features
+from hazy_pipeline.synthesizers.gan.trainer import build_trainer
 from hazy_pipeline.synthesizers.gan.training import AVERAGE, PENALTY, GanTraining, Settings
 
 LAYOUT = Layout((2,), (3, 4), 1)
@@ -117,6 +118,5 @@ def test_training_ends_early_where_the_score_no_longer_gets_better(tables_of, mo
     assert gan.loss_ == min(losses)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which may halve the precision")
 def test_a_cpu_keeps_full_precision_however_wide_the_networks():
-    assert fitting._trainer(1, replace(SETTINGS, width=4096)).precision == "32-true"
+    assert build_trainer(1, replace(SETTINGS, width=4096), accelerator="cpu").precision == "32-true"
