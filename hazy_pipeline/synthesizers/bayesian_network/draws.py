@@ -14,6 +14,8 @@ from hazy_pipeline.synthesizers.bayesian_network.room import Room
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated
 
+FEW_VALUES = 8  # as quickly added up as looked up
+DRAWS_PER_CONTEXT = 3  # ... of more, that building an alias table takes
 CELLS_AT_ONCE = 1_000_000  # of the tables' that are added up together in NumPy
 
 
@@ -79,15 +81,20 @@ class Draws:
         return context, drawn
 
     def _draw_once(self, layout: Layout, table: Probabilities, context: Integers) -> None:
-        """As `draw`, from the table itself: alias tables cost more than they save where each context is drawn a few times."""
+        """As `draw`, from the table itself where alias tables would cost more than they save: few values, or many contexts."""
+        n_contexts, n_values = table.shape
+        if n_values > FEW_VALUES and n_contexts < self.n_rows // DRAWS_PER_CONTEXT:
+            self.draw(layout, AliasTables.build(table), context)
+            return
         words = random_words(self.n_rows, np.uint32, self.rng)
         if compiled.draws is None:
-            self.place(layout, _drawn(table, context, words))
+            self.place(layout, drawn_by_sums(table, context, words))
             return
         column, level = layout.family.column, layout.family.level
-        below = (layout.hierarchies[column].first_below[level - 1], self.groups[column, level - 1]) if level else (None, None)
+        first = layout.hierarchies[column].first_below[level - 1] if level else None
+        above = self.groups[column, level - 1] if level else None
         values = np.empty(self.n_rows, dtype=np.int64)
-        compiled.draws.draw_once(np.ascontiguousarray(table), context, words, *below, values)
+        compiled.draws.draw_once(np.ascontiguousarray(table), context, words, first, above, values)
         self.groups[column, level] = values
 
     def rows(self, hierarchies: Sequence[Hierarchy]) -> Rows:
@@ -102,7 +109,7 @@ class Draws:
         self.groups[column, level] = digit
 
 
-def _drawn(table: Probabilities, context: Integers, words: NDArray[np.uint32]) -> Integers:
+def drawn_by_sums(table: Probabilities, context: Integers, words: NDArray[np.uint32]) -> Integers:
     """One value per row by adding up its probabilities; a context of zeros is taken as even."""
     k, values = table.shape[1], np.empty(len(context), dtype=np.int64)
     for start in range(0, len(context), at_once := max(CELLS_AT_ONCE // k, 1)):

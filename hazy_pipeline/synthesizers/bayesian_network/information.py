@@ -32,7 +32,7 @@ def mutual_information(codes: list[Integers], sizes: list[int]) -> Floats:
         sums = np.zeros(information.shape)
         compiled.pairs.sum_over_cells(counted, widths, number_log_number, sums)
         joint = np.log(n_rows) - sums / n_rows
-        between = np.maximum(entropies[:, None] + entropies - joint, 0.0)
+        between: Floats = np.maximum(entropies[:, None] + entropies - joint, 0.0)
         np.fill_diagonal(between, entropies)
         return between
     for i in range(1, len(counted) if n_rows else 0):

@@ -93,7 +93,9 @@ def probabilities(
     be expected to, or because one determines the other, stays impossible. `room`: where the table may lie.
     """
     if compiled.tables is not None:
-        return _lengthened_in_turn(compiled.tables, layout, counts, room or Room(), smoothing=smoothing, min_rows=min_rows)
+        return _lengthened_in_turn(
+            compiled.tables, layout, counts, room or Room(), smoothing=smoothing, min_rows=min_rows
+        )
     grids = _grids(layout, counts)
     result = grids[0] / np.maximum(_total(grids[0]), 1.0)
     steps = layout.family.steps

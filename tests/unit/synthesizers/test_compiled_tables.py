@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazy_pipeline import compiled
+from hazy_pipeline.encode.random_numbers import random_words
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy, NumericBins, fit_numeric
-from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
+from hazy_pipeline.synthesizers.bayesian_network.draws import Draws, drawn_by_sums
+from hazy_pipeline.synthesizers.bayesian_network.information import mutual_information
 from hazy_pipeline.synthesizers.bayesian_network.network import build_network
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, calibrated, probabilities
@@ -211,7 +213,7 @@ def test_a_network_samples_the_same_rows():
     counts = [Layout(family, hierarchies).count(random_rows(rng, hierarchies, 1_000)) for family in families]
 
     def sampled(n_rows):
-        network = build_network(families, bins, counts, smoothing=1.0, min_rows=5, rng=np.random.default_rng(1))
+        network, _ = build_network(families, bins, counts, smoothing=1.0, min_rows=5, rng=np.random.default_rng(1))
         return network.sample(n_rows, np.random.default_rng(2))
 
     for n_rows in (0, 100, 40_000):
@@ -235,15 +237,58 @@ def test_rows_that_tables_are_calibrated_on_are_the_same():
         smoothed = (probabilities(*each, smoothing=1.0, min_rows=5) for each in zip(layouts, counts, strict=True))
         return draws.calibrate(layouts, zip(counts, smoothed, strict=True)), draws.groups
 
-    (tables, samplers), groups = drawn()
-    (expected_tables, expected_samplers), expected_groups = by_numpy(drawn)
+    tables, groups = drawn()
+    expected_tables, expected_groups = by_numpy(drawn)
     for ours, expected in zip(tables, expected_tables, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, expected, rtol=1e-6)
-    for ours, expected in zip(samplers, expected_samplers, strict=True):
-        np.testing.assert_array_equal(ours.cells, expected.cells)
     for node in expected_groups:
         np.testing.assert_array_equal(groups[node], expected_groups[node])
+
+
+@given(st.integers(1, 12), st.integers(1, 40), st.booleans(), SEEDS)
+def test_draws_from_the_table_itself(n_contexts, n_values, is_below, seed):
+    rng = np.random.default_rng(seed)
+    table = rows_of_all_kinds(rng, n_contexts, n_values).astype(np.float32)
+    context, words = rng.integers(0, n_contexts, 300), random_words(300, np.uint32, rng)
+    words[:2] = 0, 2**32 - 1
+    first, above = np.array([0, 100]), rng.integers(0, 2, 300)
+    ours = np.empty(300, dtype=np.int64)
+    compiled.draws.draw_once(table, context, words, first if is_below else None, above if is_below else None, ours)
+    if is_below:
+        ours -= first[above]
+    np.testing.assert_array_equal(ours, drawn_by_sums(table, context, words))
+    assert (table[context, ours] > 0)[table.sum(axis=1)[context] > 0].all()  # what is impossible never comes
+
+
+def test_draws_from_the_table_come_as_often_as_it_says():
+    table = np.array([[0.5, 0.0, 0.2, 0.3], [0.0, 0.0, 0.0, 0.0]], dtype=np.float32)
+    n = 40_000
+    for context, wanted in ((0, table[0]), (1, np.full(4, 0.25))):
+        drawn = drawn_by_sums(table, np.full(n, context), random_words(n, np.uint32, np.random.default_rng(0)))
+        np.testing.assert_allclose(np.bincount(drawn, minlength=4) / n, wanted, atol=4 * np.sqrt(0.25 / n))
+
+
+def test_draws_refuse_what_the_table_does_not_have():
+    table, words, values = np.ones((2, 3), dtype=np.float32), np.zeros(1, dtype=np.uint32), np.empty(1, dtype=np.int64)
+    for context in (-1, 2):
+        with pytest.raises(IndexError):
+            compiled.draws.draw_once(table, np.array([context]), words, None, None, values)
+    with pytest.raises(IndexError):
+        compiled.draws.draw_once(table, np.array([1]), words, np.array([0]), np.array([1]), values)
+    with pytest.raises(IndexError):
+        compiled.draws.find_contexts([np.array([4])], np.array([4]), values, np.zeros(4, dtype=np.int64))
+
+
+@given(st.lists(st.sampled_from([1, 2, 7, 40, 300]), min_size=1, max_size=6), st.integers(1, 400), SEEDS)
+def test_mutual_information(sizes, n_rows, seed):
+    rng = np.random.default_rng(seed)
+    hidden = rng.integers(0, 4, n_rows)
+    codes = [(hidden * rng.integers(0, 3) + rng.integers(0, size, n_rows)) % size for size in sizes]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "pairs", None)
+        expected = mutual_information(codes, sizes)
+    np.testing.assert_allclose(mutual_information(codes, sizes), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_counts():
