@@ -14,8 +14,7 @@ from hazy_pipeline.synthesizers.bayesian_network.room import Room
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated
 
-FEW_VALUES = 8  # as quickly added up as looked up
-DRAWS_PER_CONTEXT = 3  # ... of more, that building an alias table takes
+SUMS_PER_CELL = 4  # probabilities that are added up in the time that a cell of an alias table takes to be built
 CELLS_AT_ONCE = 1_000_000  # of the tables' that are added up together in NumPy
 
 
@@ -81,9 +80,8 @@ class Draws:
         return context, drawn
 
     def _draw_once(self, layout: Layout, table: Probabilities, context: Integers) -> None:
-        """As `draw`, from the table itself where alias tables would cost more than they save: few values, or many contexts."""
-        n_contexts, n_values = table.shape
-        if n_values > FEW_VALUES and n_contexts < self.n_rows // DRAWS_PER_CONTEXT:
+        """As `draw`, from the table itself where an alias table would cost more than it saves."""
+        if self.n_rows * (table.shape[1] - 2) > SUMS_PER_CELL * table.size:
             self.draw(layout, AliasTables.build(table), context)
             return
         words = random_words(self.n_rows, np.uint32, self.rng)

@@ -22,8 +22,10 @@ from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
 from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
-CALIBRATION_ROWS_PER_ROW = 2
-CALIBRATION_ROWS = (20_000, 200_000)
+CALIBRATION_ROWS = (
+    20_000,
+    200_000,
+)  # drawn to calibrate the tables on: as many as the rows counted, within these bounds
 CELLS_FOR_THREADS = 1_000_000  # of all tables: from there on another core smooths the next ones
 ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
 
@@ -192,7 +194,7 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
                   min_rows: int, rng: np.random.Generator) -> tuple[Network, Rows]:  # fmt: skip
     """The network whose conditionals are the smoothed counts, each calibrated on a sample of the nodes before it; and that
     sample, which are rows of the network."""
-    n_drawn = int(np.clip(CALIBRATION_ROWS_PER_ROW * counts[0].sum() if len(counts) else 0, *CALIBRATION_ROWS))
+    n_drawn = int(np.clip(counts[0].sum() if len(counts) else 0, *CALIBRATION_ROWS))
     shapes = layouts(families, bins)
 
     # Compiled, smoothing takes less than what follows it, and threads would wait for memory rather than for each other.

@@ -92,11 +92,16 @@ class BayesianNetwork(Synthesizer):
     def _fit(self, train: Tables, validation: Tables, on_epoch: OnEpoch, checkpoints: Path | None) -> None:
         table, settings = self.table.name, self.settings
         n_rows = train.n_rows(table)
-        self.encoder_ = TableEncoder.fit(self.table, lambda: followed(train.batches(table, dictionaries=True), n_rows, "learning columns"), min_rows=self.min_rows,
+        all_rows = train.read(table, dictionaries=True) if n_rows <= _sample_rows(len(self.table.columns)) else None
+        batches = train.batches(table, dictionaries=True) if all_rows is None else all_rows.to_batches()
+        self.encoder_ = TableEncoder.fit(self.table, lambda: followed(batches, n_rows, "learning columns"), min_rows=self.min_rows,
                                          text=self.text, random_state=self.random_state, train_share=self.train_share)  # fmt: skip
         n_columns = max(len(self.encoder_.continuous) + len(self.encoder_.discrete), 1)
-        sample_rows = min(SAMPLE_ROWS, max(SAMPLE_CELLS // n_columns, 2_000))
-        sample = train.read(table, max_rows=sample_rows, random_state=self.random_state, dictionaries=True)
+        sample = all_rows
+        if sample is None:
+            sample = train.read(
+                table, max_rows=_sample_rows(n_columns), random_state=self.random_state, dictionaries=True
+            )
         encoded = self.encoder_.transform(sample)
         bins = fit_bins(self.encoder_, encoded, min_rows=self.min_rows, n_bins=settings["n_bins"],
                         max_categories=settings["max_categories"])  # fmt: skip
@@ -258,3 +263,8 @@ class BayesianNetwork(Synthesizer):
                 f"{folder}/{ARRAYS_FILE}: missing or damaged ({error}); register the model again"
             ) from None
         self.encoder_ = TableEncoder.from_json(state["encoder"])
+
+
+def _sample_rows(n_columns: int) -> int:
+    """The rows from which the bins of so many columns are made."""
+    return min(SAMPLE_ROWS, max(SAMPLE_CELLS // max(n_columns, 1), 2_000))
