@@ -37,13 +37,15 @@ def estimate_cost(n_rows: int, n_columns: int, max_parents: int, n_bins: int) ->
     searched = min(n_rows, synthesizer.SAMPLE_ROWS, max(synthesizer.SEARCH_CELLS // n_columns, 2_000))
     candidates = min((n_columns - 1) / 2, CANDIDATES) * levels / 2
     contexts = nodes * candidates * (1 + max_parents)
-    rounds = 1 + (TRIED_ORDERS * min(1, TRIAL_ROWS / searched) if n_columns <= TRIAL_COLUMNS else 0)
+    # Orders are tried by the coarsest nodes, which on all rows serve the search that follows, too.
+    tried = TRIED_ORDERS * TRIAL_ROWS / searched if searched >= 2 * TRIAL_ROWS else TRIED_ORDERS - 1
+    rounds = 1 + (tried * n_columns / nodes if n_columns <= TRIAL_COLUMNS else 0)
     cells = nodes * min(MAX_CELLS, CELLS_PER_ROW * searched) * min(1.0, 0.1 * max_parents)
     seconds = (
         n_rows * n_columns * SECONDS_TO_ENCODE
         + n_rows * nodes * SECONDS_TO_COUNT
         + rounds * searched * contexts * SECONDS_TO_LOOK
-        + rounds * cells * SECONDS_PER_CELL
+        + cells * SECONDS_PER_CELL
     )
     batch = min(n_rows, 262_144, max(synthesizer.BATCH_CELLS // n_columns, 4_096)) * (n_columns + nodes) * 8
     sample = min(n_rows, max(synthesizer.SAMPLE_CELLS // n_columns, 2_000), synthesizer.SAMPLE_ROWS) * n_columns * 16
