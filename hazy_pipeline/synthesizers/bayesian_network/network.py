@@ -22,10 +22,8 @@ from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
 from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
 from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
-CALIBRATION_ROWS = (
-    20_000,
-    200_000,
-)  # drawn to calibrate the tables on: as many as the rows counted, within these bounds
+# Drawn to calibrate the tables on: as many as the rows counted, within these bounds.
+CALIBRATION_ROWS = (20_000, 200_000)
 CELLS_FOR_THREADS = 1_000_000  # of all tables: from there on another core smooths the next ones
 ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
 
