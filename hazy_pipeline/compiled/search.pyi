@@ -1,4 +1,7 @@
-"""What `synthesizers.bayesian_network.belief` does, with rows numbered in 32 bits."""
+"""What `synthesizers.bayesian_network.belief` does, with rows numbered in 32 bits, and groups of columns that are read in 16."""
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hazy_pipeline.encode.arrays import Codes, Floats
 
@@ -17,8 +20,8 @@ class Belief:
               whole: bool) -> Belief:  # fmt: skip
         """`hold`: rows that hold a lift back; `whole`: whether cells keep the distribution of all digits, to be lifted."""
 
-    def screened(self, columns: list[list[tuple[Codes, int]]], strength: float) -> list[list[float]]: ...
-    def seen_in(self, group: Codes, n_groups: int) -> Sight: ...
+    def screened(self, columns: list[list[tuple[NDArray[np.uint16], int]]], strength: float) -> list[list[float]]: ...
+    def seen_in(self, group: NDArray[np.uint16], n_groups: int) -> Sight: ...
 
 class Sight:
     def score(self, strength: float, lifted: bool = False) -> float: ...

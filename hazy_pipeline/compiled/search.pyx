@@ -9,7 +9,7 @@ than `min_rows` rows gets no counts of its own however much longer it grows, so 
 import numpy as np
 
 from libc.math cimport INFINITY, isnan, log
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint16_t
 from libc.stdlib cimport free, malloc
 
 
@@ -22,7 +22,9 @@ cdef class Workspace:
     cdef int32_t[::1] entry_cell
     cdef int32_t[::1] entry_count
     cdef Py_ssize_t n_groups
-    cdef dict logarithms  # by strength, (rows + 1,): of that many rows, less the row itself, and what the shorter context weighs
+    # By strength and least number of rows, (rows + 1,): so many times the logarithm of so many rows, less the row itself, and
+    # what the shorter context weighs; 0 below the least.
+    cdef dict logarithms
 
     def __init__(self, Py_ssize_t n_rows):
         self.logarithms = {}
@@ -31,10 +33,14 @@ cdef class Workspace:
         self.entry_count = np.empty(n_rows + 1, np.int32)
         self.make_room(256)
 
-    cdef double[::1] log_totals(self, double strength):
-        if strength not in self.logarithms:
-            self.logarithms[strength] = np.log(np.maximum(np.arange(self.entry_group.shape[0]) - 1.0 + strength, 1e-300))
-        return self.logarithms[strength]
+    cdef double[::1] total_logs(self, double strength, Py_ssize_t min_rows):
+        key = (strength, min_rows)
+        if key not in self.logarithms:
+            total = np.arange(self.entry_group.shape[0], dtype=np.float64)
+            logs = total * np.log(np.maximum(total - 1.0 + strength, 1e-300))
+            logs[:min_rows] = 0.0
+            self.logarithms[key] = logs
+        return self.logarithms[key]
 
     cdef make_room(self, Py_ssize_t n_groups):
         if n_groups > self.n_groups:
@@ -133,7 +139,7 @@ cdef class Belief:
                 self.settled += of_context
         self.score = everything / self.n_rows
 
-    cdef Py_ssize_t parted(self, Py_ssize_t context, const int32_t* group, Py_ssize_t n_groups, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t parted(self, Py_ssize_t context, const uint16_t* group, Py_ssize_t n_groups, Py_ssize_t n) noexcept nogil:
         """Count a column inside a context: entries from number `n` on, and `total`; returns the number of entries."""
         cdef Py_ssize_t cell, i, entry, begin, end
         cdef int32_t g, seen
@@ -188,15 +194,15 @@ cdef class Belief:
 
     def screened(self, list columns, double strength):
         cdef Py_ssize_t n_columns = len(columns), n_readings = sum(map(len, columns)), column, level, n = 0
-        cdef double[::1] log_totals = self.work.log_totals(strength)
+        cdef double[::1] total_logs = self.work.total_logs(strength, self.min_rows)
         # Everything by pointers beforehand, so that other threads may run meanwhile.
         cdef Py_ssize_t[::1] first = np.zeros(n_columns + 1, np.intp)
         cdef Py_ssize_t[::1] looked_at = np.zeros(n_columns + 1, np.intp)
         cdef Py_ssize_t[::1] sizes = np.empty(n_readings + 1, np.intp)
         cdef double[::1] scores = np.empty(n_readings + 1)
-        cdef const int32_t[::1] of_rows
+        cdef const uint16_t[::1] of_rows
         cdef double before, log_strength = log(strength)
-        cdef const int32_t** groups = <const int32_t**> malloc((n_readings + 1) * sizeof(int32_t*))
+        cdef const uint16_t** groups = <const uint16_t**> malloc((n_readings + 1) * sizeof(uint16_t*))
         if groups is NULL:
             raise MemoryError
         try:
@@ -210,7 +216,7 @@ cdef class Belief:
                 for column in range(n_columns):
                     before = -INFINITY
                     for level in range(first[column], first[column + 1]):
-                        scores[level] = self.screened_score(groups[level], sizes[level], strength, log_strength, log_totals)
+                        scores[level] = self.screened_score(groups[level], sizes[level], strength, log_strength, total_logs)
                         looked_at[column] += 1
                         if scores[level] < before:
                             break
@@ -219,8 +225,8 @@ cdef class Belief:
             free(groups)
         return [[scores[first[column] + level] for level in range(looked_at[column])] for column in range(n_columns)]
 
-    cdef double screened_score(self, const int32_t* group, Py_ssize_t n_groups, double strength, double log_strength,
-                               const double[::1] log_totals) noexcept nogil:
+    cdef double screened_score(self, const uint16_t* group, Py_ssize_t n_groups, double strength, double log_strength,
+                               const double[::1] total_logs) noexcept nogil:
         cdef Py_ssize_t context, entry, n, singles = 0
         cdef int32_t g, cell, count, total
         cdef double result = self.settled
@@ -243,50 +249,53 @@ cdef class Belief:
                     result += count * log(count - 1.0 + strength * own[cell])
             for entry in range(n):
                 g = entry_group[entry]
-                total = totals[g]
+                result -= total_logs[totals[g]]
                 totals[g] = 0
-                if total >= self.min_rows:
-                    result -= total * log_totals[total]
         return (result + singles * log_strength) / self.n_rows
 
     cdef inline Py_ssize_t rows_of(self, Py_ssize_t context) noexcept nogil:
         return self.first_row[self.first_cell[context + 1]] - self.first_row[self.first_cell[context]]
 
-    def seen_in(self, const int32_t[::1] group, Py_ssize_t n_groups):
+    def seen_in(self, const uint16_t[::1] group, Py_ssize_t n_groups):
         return Sight(self, group, n_groups)
+
+
+cdef struct _Scored:
+    # What a score hangs on, of the cells of contexts with rows enough. Of a cell of one row that is the strength alone.
+    Py_ssize_t n
+    int32_t* count  # (n,) cells of several rows
+    double* own
+    Py_ssize_t singles
+    double settled
 
 
 cdef class Sight:
     """Finer contexts: those of `before`, parted by one more column."""
 
     cdef Belief before
-    cdef const int32_t[::1] group  # (rows,) of the new column
+    cdef const uint16_t[::1] group  # (rows,) of the new column
     cdef Py_ssize_t n_groups
-    # Of contexts with rows enough, what their cells' scores hang on. Of cells of one row the strength alone.
-    cdef int32_t[::1] total  # (finer contexts,)
-    cdef int32_t[::1] count  # (cells of several rows,)
-    cdef double[::1] own
-    cdef Py_ssize_t n_totals, n_cells, singles
-    cdef double settled
+    cdef int32_t[::1] total  # (finer contexts with rows enough,)
+    cdef Py_ssize_t n_totals
+    cdef _Scored plain
+    cdef _Scored lifted  # the same where the shorter context is lifted
+    cdef list kept  # the arrays that these point to
     cdef Py_ssize_t n_entries  # cells of the finer contexts, and of those that are not parted
-    # The same where the shorter context is lifted.
     cdef bint is_lifted
     cdef double[:, ::1] factors  # (own groups x groups, digits)
     cdef double[:, ::1] pair_counts, expected
     cdef double[::1] hold  # (own groups x groups,)
     cdef double[::1] lifted_own  # (entries,) in the order in which contexts and their cells are counted
-    cdef int32_t[::1] lifted_count, lifted_total  # (entries,); a total of 0 where there are too few
 
-    def __init__(self, Belief before, const int32_t[::1] group, Py_ssize_t n_groups):
+    def __init__(self, Belief before, const uint16_t[::1] group, Py_ssize_t n_groups):
         self.before, self.group, self.n_groups = before, group, n_groups
         cdef Workspace work = before.work
         work.make_room(n_groups)
-        cdef Py_ssize_t context, entry, n, n_totals = 0, n_cells = 0, cell
+        cdef Py_ssize_t context, entry, n, n_totals = 0, cell
         cdef int32_t g, count, total
         cdef int32_t[::1] totals = np.empty(before.n_rows // max(before.min_rows, 1) + 1, np.int32)
-        cdef int32_t[::1] counts = np.empty(before.n_rows // 2 + 1, np.int32)
-        cdef double[::1] owns = np.empty(before.n_rows // 2 + 1)
-        cdef double settled = before.settled
+        cdef _Scored cells = self.room_for(before.n_rows // 2)
+        cells.settled = before.settled
         with nogil:
             for context in range(before.n_contexts):
                 if before.rows_of(context) < before.min_rows:
@@ -297,13 +306,13 @@ cdef class Sight:
                 for entry in range(n):
                     count, cell = work.entry_count[entry], work.entry_cell[entry]
                     if work.total[work.entry_group[entry]] < before.min_rows:
-                        settled += count * before.log_own[cell]
+                        cells.settled += count * before.log_own[cell]
                     elif count == 1:
-                        settled += before.log_own[cell]
-                        self.singles += 1
+                        cells.settled += before.log_own[cell]
+                        cells.singles += 1
                     else:
-                        counts[n_cells], owns[n_cells] = count, before.own[cell]
-                        n_cells += 1
+                        cells.count[cells.n], cells.own[cells.n] = count, before.own[cell]
+                        cells.n += 1
                 for entry in range(n):
                     g = work.entry_group[entry]
                     total = work.total[g]
@@ -311,30 +320,38 @@ cdef class Sight:
                         totals[n_totals] = total
                         n_totals += 1
                     work.total[g] = 0
-        self.total, self.count, self.own, self.settled = totals, counts, owns, settled
-        self.n_totals, self.n_cells = n_totals, n_cells
+        self.total, self.n_totals, self.plain = totals, n_totals, cells
+
+    cdef _Scored room_for(self, Py_ssize_t n_cells):
+        """For so many cells, and none of them yet."""
+        cdef _Scored cells
+        cdef int32_t[::1] count = np.empty(n_cells + 1, np.int32)
+        cdef double[::1] own = np.empty(n_cells + 1)
+        self.kept = (self.kept or []) + [count, own]
+        cells.n, cells.count, cells.own, cells.singles, cells.settled = 0, &count[0], &own[0], 0, 0.0
+        return cells
 
     def score(self, double strength, bint lifted=False):
         if lifted:
             self.lift()
-        cdef double[::1] log_totals = self.before.work.log_totals(strength)
-        return self.scored(strength, lifted, log_totals)
+        cdef double[::1] total_logs = self.before.work.total_logs(strength, self.before.min_rows)
+        return self.scored(strength, lifted, total_logs)
 
     def uphill(self, double[::1] strengths, Py_ssize_t start, double at_start, bint lifted=False):
         cdef Py_ssize_t best = start, i
         cdef double best_score = at_start, score
         cdef int way
-        cdef list log_totals = [self.before.work.log_totals(strength) for strength in strengths]
+        cdef list total_logs = [self.before.work.total_logs(strength, self.before.min_rows) for strength in strengths]
         cdef double[::1] totals
         if lifted:
             self.lift()
         if isnan(at_start):
-            totals = log_totals[start]
+            totals = total_logs[start]
             best_score = self.scored(strengths[start], lifted, totals)
         for way in (1, -1):
             i = start + way
             while 0 <= i < strengths.shape[0]:
-                totals = log_totals[i]
+                totals = total_logs[i]
                 with nogil:
                     score = self.scored(strengths[i], lifted, totals)
                 if score <= best_score:
@@ -345,23 +362,15 @@ cdef class Sight:
                 break
         return best_score, best
 
-    cdef double scored(self, double strength, bint lifted, const double[::1] log_totals) noexcept nogil:
-        cdef double result = 0.0
+    cdef double scored(self, double strength, bint lifted, const double[::1] total_logs) noexcept nogil:
+        cdef _Scored* cells = &self.lifted if lifted else &self.plain
+        cdef double result = cells.settled + cells.singles * log(strength)
         cdef Py_ssize_t i
-        cdef int32_t count, total
-        if lifted:
-            for i in range(self.lifted_own.shape[0]):
-                count, total = self.lifted_count[i], self.lifted_total[i]
-                if total:
-                    result += count * (log(count - 1.0 + strength * self.lifted_own[i]) - log_totals[total])
-                else:
-                    result += count * log(self.lifted_own[i])
-            return result / self.before.n_rows
-        for i in range(self.n_cells):
-            result += self.count[i] * log(self.count[i] - 1.0 + strength * self.own[i])
+        for i in range(cells.n):
+            result += cells.count[i] * log(cells.count[i] - 1.0 + strength * cells.own[i])
         for i in range(self.n_totals):
-            result -= self.total[i] * log_totals[self.total[i]]
-        return (result + self.settled + self.singles * log(strength)) / self.before.n_rows
+            result -= total_logs[self.total[i]]
+        return result / self.before.n_rows
 
     cdef lift(self):
         """Make the shorter context fit the joint counts of the node and the new column, with each row itself left out.
@@ -398,10 +407,11 @@ cdef class Sight:
                     work.total[work.entry_group[entry]] = 0
         self.factors = np.empty((n_pairs, k))
         self.pair_counts, self.expected = counts, expected
-        self.lifted_own, self.lifted_count = np.empty(n), np.array(work.entry_count[:n])
-        self.lifted_total = entry_total[:n]
+        self.lifted_own = np.empty(n)
         cdef double[:, ::1] factors = self.factors
         cdef double[::1] lifted = self.lifted_own
+        cdef _Scored cells = self.room_for(before.n_rows // 2)
+        cdef double settled = 1.0  # probabilities of rows, multiplied: one logarithm for many of them
         with nogil:
             for pair in range(n_pairs):
                 rows = 0.0
@@ -422,8 +432,22 @@ cdef class Sight:
                         total += distribution[d] * factor[d]
                     d = before.digit[cell]
                     total += own - distribution[d] * factor[d]
-                    lifted[entry] = own / total
+                    lifted[entry] = own = own / total
+                    count = work.entry_count[entry]
+                    if count == 1:
+                        cells.singles += entry_total[entry] > 0
+                        settled *= own
+                        if settled < 1e-200:
+                            cells.settled += log(settled)
+                            settled = 1.0
+                    elif entry_total[entry]:
+                        cells.count[cells.n], cells.own[cells.n] = count, own
+                        cells.n += 1
+                    else:
+                        cells.settled += count * log(own)
                     entry += 1
+            cells.settled += log(settled)
+        self.lifted = cells
 
     cdef inline double own_lifted(self, Py_ssize_t cell, Py_ssize_t pair) noexcept nogil:
         """Of the row's own value, before the values add up to one again."""

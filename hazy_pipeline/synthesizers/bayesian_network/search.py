@@ -21,9 +21,11 @@ SCREENING = 2  # which of them screens
 MAX_CELLS = 2**18  # of one conditional table
 CELLS_PER_ROW = 16  # ... and no more than so many times the rows
 CANDIDATES = 16  # columns with most information about a node's column that are looked at
+FINER_CANDIDATES = 2  # ... beside the parents of the column's coarsest node, for its finer ones
 FINALISTS = 4  # contexts that are looked at closely in each step
 LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
 WORTH_SHARING = 1_000_000  # rows times candidates: some 20 ms of looking in NumPy, several times what a child costs
+MAX_READ = 2**16  # groups of a column that a context may part: compiled loops number them in 16 bits
 MIN_GAIN = 4.0  # nats over all rows that a longer context must win
 
 
@@ -59,8 +61,11 @@ class Search:
         The score is the mean log-likelihood in nats per row. Nodes with the same candidates in several orders are looked
         at once. `n_levels`: leaves finer nodes out.
         """
-        nodes = [[node for i in range(len(order)) for node in self._nodes(order, i, information)[:n_levels]]
-                 for order in orders]  # fmt: skip
+        nodes = [[self._coarsest(order, place, information) for place in range(len(order))] for order in orders]
+        if n_levels != 1:
+            coarsest = self.look(node for of_order in nodes for node in of_order)
+            nodes = [[finer for node in of_order for finer in self._nodes(node, coarsest[node][0])[:n_levels]]
+                     for of_order in nodes]  # fmt: skip
         found = self.look(node for of_order in nodes for node in of_order)
         return [([found[node][0] for node in of_order], sum(found[node][1] for node in of_order)) for of_order in nodes]
 
@@ -96,10 +101,17 @@ class Search:
         """A column's nodes, coarsest first, with these candidates."""
         return [Node(column, level, tuple(candidates)) for level in range(self.rows.hierarchies[column].n_levels)]
 
-    def _nodes(self, order: Sequence[int], place: int, information: Floats) -> list[Node]:
+    def _coarsest(self, order: Sequence[int], place: int, information: Floats) -> Node:
+        """A column's coarsest node."""
         column = order[place]
         before = sorted(order[:place], key=lambda other: (-information[column, other], other))
-        return self.nodes(column, before[:CANDIDATES])
+        return Node(column, 0, tuple(before[:CANDIDATES]))
+
+    def _nodes(self, coarsest: Node, family: Family) -> list[Node]:
+        """All of the column's nodes, coarsest first. What the coarsest doesn't depend on hardly foretells more of the finer ones."""
+        few = {*family.parents, *coarsest.candidates[:FINER_CANDIDATES]}
+        finer = self.nodes(coarsest.column, [column for column in coarsest.candidates if column in few])
+        return [coarsest, *finer[1:]]
 
     def families(self, column: int, level: int, several: Sequence[Sequence[int]]) -> list[tuple[Family, float]]:
         """The node's family with parents among some candidates, and its score, for several choices of them.
@@ -146,7 +158,7 @@ class Search:
     def _readings(self, column: int) -> list[tuple[Any, int]]:
         """The rows' groups at every level, as wide as beliefs read them, and their number."""
         if column not in self._of_column:
-            width = np.int64 if compiled.search is None else np.int32
+            width = np.int64 if compiled.search is None else np.uint16
             sizes = self.rows.hierarchies[column].sizes
             self._of_column[column] = [
                 (self.rows.group(column, level).astype(width, copy=False), size) for level, size in enumerate(sizes)
@@ -164,7 +176,7 @@ class Search:
         for column in new:
             most = self.max_cells // (n_cells // sizes.get(column, 1))
             finer = self._readings(column)[read.get(column, -1) + 1 :]
-            readings.append([reading for reading in finer if reading[1] <= most])
+            readings.append([reading for reading in finer if reading[1] <= min(most, MAX_READ)])
         context.scores.update(zip(new, context.belief.screened(readings, STRENGTHS[SCREENING]), strict=True))
         screened = [(score, column, level) for column in columns
                     for level, score in enumerate(context.scores[column], read.get(column, -1) + 1)]  # fmt: skip

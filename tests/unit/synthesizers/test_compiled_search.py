@@ -41,12 +41,12 @@ def test_growing_contexts(given_columns, min_rows, lifts, strengths):
     (group, n_groups), (digit, n_digits), *others = given_columns
     twin, belief = both(group, n_groups, digit, n_digits, min_rows)
     for (column, size), lifted, strength in zip(others, lifts, strengths, strict=True):
-        narrow = column.astype(np.int32)
+        narrow = column.astype(np.uint16)
         assert belief.score == pytest.approx(twin.score, rel=1e-9, abs=1e-12)
         coarse = column // 2, (size + 1) // 2
         by_twin = twin.screened([[coarse, (column, size)], [], [(column, size)]], strength)
         found = belief.screened(
-            [[(coarse[0].astype(np.int32), coarse[1]), (narrow, size)], [], [(narrow, size)]], strength
+            [[(coarse[0].astype(np.uint16), coarse[1]), (narrow, size)], [], [(narrow, size)]], strength
         )
         for scores, expected in zip(found, by_twin, strict=True):
             assert scores == pytest.approx(expected, rel=1e-9, abs=1e-12)
