@@ -13,6 +13,10 @@ from libc.stdint cimport int32_t, uint16_t
 from libc.stdlib cimport free, malloc
 
 
+cdef enum:
+    MAX_BLOCKS = 32
+
+
 cdef class Workspace:
     """Tables and lists that a count needs, for the next one to use again; the tables are zero in between."""
 
@@ -22,6 +26,10 @@ cdef class Workspace:
     cdef int32_t[::1] entry_cell
     cdef int32_t[::1] entry_count
     cdef Py_ssize_t n_groups
+    # Memory that beliefs gave back: the system takes longer to give fresh pages than a loop to fill them.
+    cdef void* block[MAX_BLOCKS]
+    cdef size_t block_size[MAX_BLOCKS]
+    cdef int n_blocks
     # By strength and least number of rows, (rows + 1,): so many times the logarithm of so many rows, less the row itself, and
     # what the shorter context weighs; 0 below the least.
     cdef dict logarithms
@@ -42,6 +50,38 @@ cdef class Workspace:
             self.logarithms[key] = logs
         return self.logarithms[key]
 
+    cdef void* take(self, size_t n_bytes, size_t* size) except NULL:
+        """At least so many bytes, of whatever was there before; `size`: how many they are."""
+        cdef int i, best = -1
+        cdef void* block
+        for i in range(self.n_blocks):
+            if self.block_size[i] >= n_bytes and (best < 0 or self.block_size[i] < self.block_size[best]):
+                best = i
+        if best >= 0:
+            block, size[0] = self.block[best], self.block_size[best]
+            self.n_blocks -= 1
+            self.block[best], self.block_size[best] = self.block[self.n_blocks], self.block_size[self.n_blocks]
+            return block
+        size[0] = n_bytes + n_bytes // 2  # for a larger one, too; pages that nobody touches cost nothing
+        block = malloc(size[0])
+        if block == NULL:
+            raise MemoryError
+        return block
+
+    cdef void give(self, void* block, size_t size) noexcept:
+        if block == NULL:
+            return
+        if self.n_blocks == MAX_BLOCKS:
+            free(block)
+            return
+        self.block[self.n_blocks], self.block_size[self.n_blocks] = block, size
+        self.n_blocks += 1
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.n_blocks):
+            free(self.block[i])
+
     cdef make_room(self, Py_ssize_t n_groups):
         if n_groups > self.n_groups:
             self.count = np.zeros(4 * n_groups, np.int32)
@@ -57,14 +97,16 @@ cdef class Belief:
     cdef readonly double score
     cdef Py_ssize_t n_digits, n_groups, min_rows, n_contexts
     cdef double hold  # LIFT_STRENGTH
-    cdef int32_t[::1] order  # (rows,) the rows, by context and digit
-    cdef int32_t[::1] first_row  # (cells + 1,) where a cell's rows begin in `order`
-    cdef int32_t[::1] digit  # (cells,)
-    cdef int32_t[::1] first_cell  # (contexts + 1,)
-    cdef int32_t[::1] group  # (contexts,) the node's own coarser group
-    cdef double[::1] own  # (cells,) probability of the rows' own value ...
-    cdef double[::1] log_own  # ... and its logarithm
-    cdef double[:, ::1] all  # (cells, digits), None where it isn't kept
+    cdef void* block  # where all of the following lies, and its size in bytes
+    cdef size_t block_size
+    cdef double* own  # (cells,) probability of the rows' own value ...
+    cdef double* log_own  # ... and its logarithm
+    cdef double* all  # (cells, digits), NULL where it isn't kept
+    cdef int32_t* order  # (rows,) the rows, by context and digit
+    cdef int32_t* first_row  # (cells + 1,) where a cell's rows begin in `order`
+    cdef int32_t* digit  # (cells,)
+    cdef int32_t* first_cell  # (contexts + 1,)
+    cdef int32_t* group  # (contexts,) the node's own coarser group
     cdef double settled  # log-likelihood of the rows in contexts of too few rows
 
     @staticmethod
@@ -102,8 +144,8 @@ cdef class Belief:
                         self.own[cell] = (counts[place] - 1.0 + share) / (rest + 0.5)
                         if whole:
                             for other in range(n_digits):
-                                self.all[cell, other] = (counts[g * n_digits + other] + share) / (rest + 0.5)
-                            self.all[cell, d] = self.own[cell]
+                                self.all[cell * n_digits + other] = (counts[g * n_digits + other] + share) / (rest + 0.5)
+                            self.all[cell * n_digits + d] = self.own[cell]
                         cell += 1
             self.first_cell[context], self.first_row[cell] = cell, n_rows
             for row in range(n_rows):
@@ -113,16 +155,26 @@ cdef class Belief:
             self.finish()
         return self
 
-    cdef make_room(self, Py_ssize_t n_cells, Py_ssize_t n_contexts, bint whole):
-        self.order = np.empty(self.n_rows, np.int32)
-        self.first_row = np.empty(n_cells + 1, np.int32)
-        self.digit = np.empty(n_cells, np.int32)
-        self.own = np.empty(n_cells)
-        self.log_own = np.empty(n_cells)
-        self.all = np.empty((n_cells, self.n_digits)) if whole else None
-        self.first_cell = np.empty(n_contexts + 1, np.int32)
-        self.group = np.empty(n_contexts, np.int32)
+    cdef int make_room(self, Py_ssize_t n_cells, Py_ssize_t n_contexts, bint whole) except -1:
+        cdef size_t n_doubles = n_cells * (2 + (self.n_digits if whole else 0))
+        cdef size_t n_integers = self.n_rows + 2 * n_cells + 2 * n_contexts + 2
+        self.block = self.work.take(n_doubles * sizeof(double) + n_integers * sizeof(int32_t), &self.block_size)
+        self.own = <double*> self.block
+        self.log_own = self.own + n_cells
+        self.all = self.log_own + n_cells if whole else NULL
+        self.order = <int32_t*> (self.own + n_doubles)
+        self.first_row = self.order + self.n_rows
+        self.digit = self.first_row + n_cells + 1
+        self.first_cell = self.digit + n_cells
+        self.group = self.first_cell + n_contexts + 1
         self.n_contexts = n_contexts
+        return 0
+
+    def __dealloc__(self):
+        if self.work is None:  # the collector of cycles was here before
+            free(self.block)
+        else:
+            self.work.give(self.block, self.block_size)
 
     cdef void finish(self) noexcept nogil:
         """What follows from the cells: logarithms, and sums of them."""
@@ -190,7 +242,7 @@ cdef class Belief:
 
     @property
     def can_be_lifted(self):
-        return self.all is not None
+        return self.all != NULL
 
     def screened(self, list columns, double strength):
         cdef Py_ssize_t n_columns = len(columns), n_readings = sum(map(len, columns)), column, level, n = 0
@@ -399,7 +451,7 @@ cdef class Sight:
                 for entry in range(begin, n):
                     g, cell, count = work.entry_group[entry], work.entry_cell[entry], work.entry_count[entry]
                     counts[of_group + g, before.digit[cell]] += count
-                    distribution, factor = &before.all[cell, 0], &expected[of_group + g, 0]
+                    distribution, factor = before.all + cell * k, &expected[of_group + g, 0]
                     for d in range(k):
                         factor[d] += count * distribution[d]
                     entry_total[entry] = work.total[g] if work.total[g] >= before.min_rows else 0
@@ -426,7 +478,7 @@ cdef class Sight:
                 of_group = before.group[context] * self.n_groups
                 while entry < n and work.entry_cell[entry] < before.first_cell[context + 1]:
                     pair, cell = of_group + work.entry_group[entry], work.entry_cell[entry]
-                    distribution, factor = &before.all[cell, 0], &factors[pair, 0]
+                    distribution, factor = before.all + cell * k, &factors[pair, 0]
                     own, total = self.own_lifted(cell, pair), 0.0
                     for d in range(k):
                         total += distribution[d] * factor[d]
@@ -465,7 +517,7 @@ cdef class Sight:
         after.work, after.n_rows, after.n_digits, after.n_groups = work, before.n_rows, before.n_digits, before.n_groups
         after.min_rows, after.hold = before.min_rows, before.hold
         cdef Py_ssize_t n_cells = self.lifted_own.shape[0] if lifted else self.n_entries
-        after.make_room(n_cells, n_cells, before.all is not None)
+        after.make_room(n_cells, n_cells, before.all != NULL)
         # By group, of the context at hand: its cells, and where its next cell, its next cell's rows and its next row go.
         cdef int32_t[:, ::1] places = np.zeros((4, self.n_groups), np.int32)
         cdef int32_t* cells_of = &places[0, 0]
@@ -482,9 +534,9 @@ cdef class Sight:
                     n_contexts += 1
                     for cell in range(before.first_cell[context], before.first_cell[context + 1]):
                         after.first_row[at], after.digit[at], after.own[at] = row, before.digit[cell], before.own[cell]
-                        if before.all is not None:
+                        if before.all != NULL:
                             for i in range(before.n_digits):
-                                after.all[at, i] = before.all[cell, i]
+                                after.all[at * before.n_digits + i] = before.all[cell * before.n_digits + i]
                         at += 1
                         for i in range(before.first_row[cell], before.first_row[cell + 1]):
                             after.order[row] = before.order[i]
@@ -519,7 +571,7 @@ cdef class Sight:
             after.first_cell[n_contexts], after.first_row[at] = at, row
         after.n_contexts = n_contexts
         with nogil:
-            if before.all is not None:
+            if before.all != NULL:
                 self.count_in(after, strength)
             after.finish()
         return after
@@ -534,32 +586,34 @@ cdef class Sight:
         cdef int32_t total = self.before.work.total[self.before.work.entry_group[entry]]
         cdef double own = self.lifted_own[number] if lifted else self.before.own[old], scale
         after.digit[cell] = own_digit
-        if self.before.all is not None:
+        if self.before.all != NULL:
             if lifted:
                 pair = of_node * self.n_groups + self.before.work.entry_group[entry]
                 scale = own / self.own_lifted(old, pair)
                 for d in range(k):
-                    after.all[cell, d] = self.before.all[old, d] * self.factors[pair, d] * scale
+                    after.all[cell * k + d] = self.before.all[old * k + d] * self.factors[pair, d] * scale
             else:
                 for d in range(k):
-                    after.all[cell, d] = self.before.all[old, d]
+                    after.all[cell * k + d] = self.before.all[old * k + d]
         if total >= self.before.min_rows:
             own = (self.before.work.entry_count[entry] - 1.0 + strength * own) / (total - 1.0 + strength)
         after.own[cell] = own
 
     cdef void count_in(self, Belief after, double strength) noexcept nogil:
         """Mix the counts of contexts with rows enough into their cells' distributions, each row of its own value left out."""
-        cdef Py_ssize_t context, cell, other, d, begin, end
+        cdef Py_ssize_t context, cell, other, d, begin, end, k = after.n_digits
         cdef double total
+        cdef double* distribution
         for context in range(after.n_contexts):
             begin, end = after.first_cell[context], after.first_cell[context + 1]
             total = after.first_row[end] - after.first_row[begin]
             for cell in range(begin, end):
+                distribution = after.all + cell * k
                 if total >= after.min_rows:
-                    for d in range(after.n_digits):
-                        after.all[cell, d] *= strength
+                    for d in range(k):
+                        distribution[d] *= strength
                     for other in range(begin, end):
-                        after.all[cell, after.digit[other]] += after.first_row[other + 1] - after.first_row[other]
-                    for d in range(after.n_digits):
-                        after.all[cell, d] /= total - 1.0 + strength
-                after.all[cell, after.digit[cell]] = after.own[cell]
+                        distribution[after.digit[other]] += after.first_row[other + 1] - after.first_row[other]
+                    for d in range(k):
+                        distribution[d] /= total - 1.0 + strength
+                distribution[after.digit[cell]] = after.own[cell]
