@@ -24,6 +24,11 @@ cdef class Blocks:
 
     cdef void* block[N_BLOCKS]
     cdef size_t size[N_BLOCKS]
+    cdef size_t least
+
+    def __cinit__(self, size_t least=0):
+        """`least`: bytes of a block."""
+        self.least = max(least, 4096)
 
     cdef void* take(self, int number, size_t n_bytes) except NULL:
         """At least so many bytes, of whatever was there before."""
@@ -31,7 +36,7 @@ cdef class Blocks:
         if n_bytes > held or self.block[number] == NULL:
             free(self.block[number])
             self.size[number] = 0
-            n_bytes = max(n_bytes, 2 * held, 4096)  # pages that nobody touches cost nothing
+            n_bytes = max(n_bytes, 2 * held, self.least)  # pages that nobody touches cost nothing
             self.block[number] = malloc(n_bytes)
             if self.block[number] == NULL:
                 raise MemoryError

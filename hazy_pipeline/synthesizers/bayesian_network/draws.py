@@ -42,13 +42,11 @@ class Draws:
 
         `counted`: each node's counts and its table.
         """
-        layouts, moved, room = list(layouts), [], Room()
-        # All tables in one piece, which the system hands out in large pages.
-        ends = np.cumsum([layout.n_contexts * layout.n_digits for layout in layouts])
-        tables = np.empty(ends[-1] if len(ends) else 0, dtype=np.float32)
-        for layout, end, (count, table) in zip(layouts, ends, counted, strict=True):
+        layouts, moved = list(layouts), []
+        room = Room(8 * max((layout.n_cells for layout in layouts), default=0))
+        for layout, (count, table) in zip(layouts, counted, strict=True):
             context, drawn = self._contexts(layout, room)
-            out = tables[end - table.size : end].reshape(table.shape)
+            out = np.empty(table.shape, dtype=np.float32)
             fitted: Floats | Probabilities = table
             if layout.family.steps:
                 fitted = calibrated(layout, count, table, drawn, out=out, room=room)
@@ -91,7 +89,7 @@ class Draws:
         column, level = layout.family.column, layout.family.level
         first = layout.hierarchies[column].first_below[level - 1] if level else None
         above = self.groups[column, level - 1] if level else None
-        values = np.empty(self.n_rows, dtype=np.int64)
+        values = np.empty(self.n_rows, dtype=np.int64) if self.room is None else self.room[len(self.groups), : self.n_rows]
         compiled.draws.draw_once(np.ascontiguousarray(table), context, words, first, above, values)
         self.groups[column, level] = values
 

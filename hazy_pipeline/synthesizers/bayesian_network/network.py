@@ -173,7 +173,8 @@ class CountedRows(Sequence[Integers]):
     def __init__(self, families: Sequence[Family], rows: Rows) -> None:
         self._layouts = [Layout(family, rows.hierarchies) for family in families]
         self._rows = rows
-        self._room = None if compiled.tables is None else Room()  # in NumPy, threads count the next ones meanwhile
+        largest = max((layout.n_cells for layout in self._layouts), default=0)
+        self._room = None if compiled.tables is None else Room(8 * largest)  # in NumPy, threads count the next ones meanwhile
 
     def __len__(self) -> int:
         return len(self._layouts)
@@ -196,9 +197,9 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
     shapes = layouts(families, bins)
 
     # Compiled, smoothing takes less than what follows it, and threads would wait for memory rather than for each other.
-    is_long = sum(layout.n_contexts * layout.n_digits for layout in shapes) > CELLS_FOR_THREADS
+    is_long = sum(layout.n_cells for layout in shapes) > CELLS_FOR_THREADS
     cores = n_cores() if is_long and compiled.tables is None else 1
-    room = Room() if cores == 1 else None
+    room = Room(8 * max((layout.n_cells for layout in shapes), default=0)) if cores == 1 else None
 
     def smoothed(i: int) -> tuple[Integers, Floats]:
         count = counts[i]

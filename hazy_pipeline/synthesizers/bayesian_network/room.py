@@ -16,13 +16,15 @@ class Room:
     What was taken lasts until the same name is taken again, so that one call at a time may use a room.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_bytes: int = 0) -> None:
+        """`n_bytes`: what most arrays will be at the largest; less is more where they are not known, as growing takes fresh pages."""
+        self._n_bytes = n_bytes
         self._bytes: dict[str, NDArray[np.uint8]] = {}
 
     @cached_property
     def blocks(self) -> "compiled.tables.Blocks":
         """The same for the compiled loops over tables."""
-        return compiled.tables.Blocks()
+        return compiled.tables.Blocks(self._n_bytes)
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An array of whatever was there before."""
@@ -30,7 +32,8 @@ class Room:
         held = self._bytes.get(name)
         if held is None or len(held) < wanted:
             # Pages that nobody touches cost nothing.
-            self._bytes[name] = held = np.empty(max(wanted, 2 * (0 if held is None else len(held))), dtype=np.uint8)
+            most = max(wanted, self._n_bytes if held is None else 2 * len(held))
+            self._bytes[name] = held = np.empty(most, dtype=np.uint8)
         return held[:wanted].view(dtype).reshape(shape)
 
     def zeros(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

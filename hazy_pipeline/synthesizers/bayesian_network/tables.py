@@ -57,6 +57,10 @@ class Layout:
         """The contexts with an axis each: (own groups or 1, *parents' groups)."""
         return self.sizes if self.family.level else (1, *self.sizes)
 
+    @property
+    def n_cells(self) -> int:
+        return self.n_contexts * self.n_digits
+
     def to_grid(self, table: NDArray[Any]) -> NDArray[Any]:
         """(contexts, digits) -> (digits, *grid). Digits come first, so that sums over few digits run along long rows."""
         return np.ascontiguousarray(table.T).reshape(self.n_digits, *self.grid)
