@@ -20,7 +20,8 @@ class Belief:
               whole: bool) -> Belief:  # fmt: skip
         """`hold`: rows that hold a lift back; `whole`: whether cells keep the distribution of all digits, to be lifted."""
 
-    def screened(self, columns: list[list[tuple[NDArray[np.uint16], int]]], strength: float) -> list[list[float]]: ...
+    def screened(self, columns: list[list[tuple[NDArray[np.uint16], int]]], strength: float, n_kept: int,
+                 ) -> tuple[list[list[float]], dict[tuple[int, int], Sight]]: ...  # fmt: skip
     def seen_in(self, group: NDArray[np.uint16], n_groups: int) -> Sight: ...
 
 class Sight:

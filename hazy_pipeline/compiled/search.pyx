@@ -10,7 +10,7 @@ import numpy as np
 
 from libc.math cimport INFINITY, isnan, log
 from libc.stdint cimport int32_t, uint16_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 
 
 cdef enum:
@@ -87,6 +87,28 @@ cdef class Workspace:
             self.count = np.zeros(4 * n_groups, np.int32)
             self.total = np.zeros(n_groups, np.int32)
             self.n_groups = n_groups
+
+
+cdef struct _Scored:
+    # What a score hangs on, of the cells of contexts with rows enough. Of a cell of one row that is the strength alone.
+    Py_ssize_t n
+    int32_t* count  # (n,) cells of several rows
+    double* own
+    Py_ssize_t singles
+    double settled
+
+
+cdef struct _Seen:
+    # Contexts parted by one more column.
+    Py_ssize_t column, level  # which one, of those that were screened
+    double score
+    Py_ssize_t n_entries  # cells of the finer contexts, and of those that are not parted
+    Py_ssize_t n_totals
+    int32_t* total  # (n_totals,) rows of finer contexts with rows enough
+    _Scored plain
+    int32_t* cell  # (plain.n,) whose rows they are
+    void* block  # where all of it lies, and its size in bytes
+    size_t block_size
 
 
 cdef class Belief:
@@ -244,7 +266,7 @@ cdef class Belief:
     def can_be_lifted(self):
         return self.all != NULL
 
-    def screened(self, list columns, double strength):
+    def screened(self, list columns, double strength, int n_kept):
         cdef Py_ssize_t n_columns = len(columns), n_readings = sum(map(len, columns)), column, level, n = 0
         cdef double[::1] total_logs = self.work.total_logs(strength, self.min_rows)
         # Everything by pointers beforehand, so that other threads may run meanwhile.
@@ -253,72 +275,112 @@ cdef class Belief:
         cdef Py_ssize_t[::1] sizes = np.empty(n_readings + 1, np.intp)
         cdef double[::1] scores = np.empty(n_readings + 1)
         cdef const uint16_t[::1] of_rows
-        cdef double before, log_strength = log(strength)
+        cdef double before
+        cdef int i, worst, n_seen = 0
+        cdef _Seen* seen = <_Seen*> calloc(n_kept + 1, sizeof(_Seen))  # the best so far, and the one at hand
         cdef const uint16_t** groups = <const uint16_t**> malloc((n_readings + 1) * sizeof(uint16_t*))
-        if groups is NULL:
-            raise MemoryError
+        cdef dict kept = {}
         try:
+            if groups is NULL or seen is NULL:
+                raise MemoryError
             for column in range(n_columns):
                 for of_rows, size in columns[column]:
                     groups[n], sizes[n] = &of_rows[0], size
                     self.work.make_room(size)
                     n += 1
                 first[column + 1] = n
+            for i in range(n_kept + 1):
+                self.take_room(&seen[i])
             with nogil:
                 for column in range(n_columns):
                     before = -INFINITY
                     for level in range(first[column], first[column + 1]):
-                        scores[level] = self.screened_score(groups[level], sizes[level], strength, log_strength, total_logs)
+                        self.see(groups[level], sizes[level], &seen[n_seen])
+                        seen[n_seen].column, seen[n_seen].level = column, level - first[column]
+                        seen[n_seen].score = scores[level] = self.score_of(&seen[n_seen], &seen[n_seen].plain, strength, total_logs)
+                        if n_seen < n_kept:
+                            n_seen += 1
+                        else:
+                            worst = n_kept
+                            for i in range(n_kept):
+                                if seen[i].score < seen[worst].score:
+                                    worst = i
+                            seen[worst], seen[n_kept] = seen[n_kept], seen[worst]
                         looked_at[column] += 1
                         if scores[level] < before:
                             break
                         before = scores[level]
+            for i in range(n_seen):
+                of_rows, size = columns[seen[i].column][seen[i].level]
+                kept[seen[i].column, seen[i].level] = Sight.of(self, of_rows, size, &seen[i])
         finally:
             free(groups)
-        return [[scores[first[column] + level] for level in range(looked_at[column])] for column in range(n_columns)]
+            if seen is not NULL:
+                for i in range(n_kept + 1):
+                    self.work.give(seen[i].block, seen[i].block_size)
+            free(seen)
+        return [[scores[first[column] + level] for level in range(looked_at[column])] for column in range(n_columns)], kept
 
-    cdef double screened_score(self, const uint16_t* group, Py_ssize_t n_groups, double strength, double log_strength,
-                               const double[::1] total_logs) noexcept nogil:
-        cdef Py_ssize_t context, entry, n, singles = 0
-        cdef int32_t g, cell, count, total
-        cdef double result = self.settled
-        cdef const double* own = &self.own[0]
-        cdef const double* log_own = &self.log_own[0]
+    cdef int take_room(self, _Seen* seen) except -1:
+        """For what will be seen of one more column."""
+        cdef Py_ssize_t n_totals = self.n_rows // max(self.min_rows, 1) + 1, n_cells = self.n_rows // 2 + 1
+        seen.block = self.work.take(n_cells * (sizeof(double) + 2 * sizeof(int32_t)) + n_totals * sizeof(int32_t), &seen.block_size)
+        seen.plain.own = <double*> seen.block
+        seen.plain.count = <int32_t*> (seen.plain.own + n_cells)
+        seen.cell = seen.plain.count + n_cells
+        seen.total = seen.cell + n_cells
+        return 0
+
+    cdef void see(self, const uint16_t* group, Py_ssize_t n_groups, _Seen* seen) noexcept nogil:
+        """Part the contexts by one more column."""
+        cdef Py_ssize_t context, entry, n, n_cells = 0, n_totals = 0, singles = 0, n_entries = 0
+        cdef int32_t g, count, total, least = max(self.min_rows, 1)
+        cdef bint enough
+        cdef double settled = self.score * self.n_rows
         cdef int32_t* totals = &self.work.total[0]
         cdef const int32_t* entry_group = &self.work.entry_group[0]
         cdef const int32_t* entry_count = &self.work.entry_count[0]
         cdef const int32_t* entry_cell = &self.work.entry_cell[0]
+        cdef int32_t* counts = seen.plain.count
+        cdef int32_t* cells = seen.cell
         for context in range(self.n_contexts):
             if self.rows_of(context) < self.min_rows:
+                n_entries += self.first_cell[context + 1] - self.first_cell[context]
                 continue
             n = self.parted(context, group, n_groups, 0)
-            for entry in range(n):
-                count, cell, total = entry_count[entry], entry_cell[entry], totals[entry_group[entry]]
-                if count == 1 or total < self.min_rows:
-                    result += count * log_own[cell]
-                    singles += total >= self.min_rows
-                else:
-                    result += count * log(count - 1.0 + strength * own[cell])
+            n_entries += n
+            for entry in range(n):  # without a branch: the next one overwrites what isn't wanted
+                count = entry_count[entry]
+                enough = totals[entry_group[entry]] >= least
+                counts[n_cells], cells[n_cells] = count, entry_cell[entry]
+                n_cells += enough & (count > 1)
+                singles += enough & (count == 1)
             for entry in range(n):
                 g = entry_group[entry]
-                result -= total_logs[totals[g]]
+                total = totals[g]
                 totals[g] = 0
-        return (result + singles * log_strength) / self.n_rows
+                seen.total[n_totals] = total
+                n_totals += total >= least
+        for entry in range(n_cells):
+            seen.plain.own[entry] = self.own[cells[entry]]
+            settled -= counts[entry] * self.log_own[cells[entry]]
+        seen.n_totals, seen.n_entries = n_totals, n_entries
+        seen.plain.n, seen.plain.singles, seen.plain.settled = n_cells, singles, settled
+
+    cdef double score_of(self, const _Seen* seen, const _Scored* cells, double strength, const double[::1] total_logs) noexcept nogil:
+        cdef double result = cells.settled + cells.singles * log(strength)
+        cdef Py_ssize_t i
+        for i in range(cells.n):
+            result += cells.count[i] * log(cells.count[i] - 1.0 + strength * cells.own[i])
+        for i in range(seen.n_totals):
+            result -= total_logs[seen.total[i]]
+        return result / self.n_rows
 
     cdef inline Py_ssize_t rows_of(self, Py_ssize_t context) noexcept nogil:
         return self.first_row[self.first_cell[context + 1]] - self.first_row[self.first_cell[context]]
 
     def seen_in(self, const uint16_t[::1] group, Py_ssize_t n_groups):
-        return Sight(self, group, n_groups)
-
-
-cdef struct _Scored:
-    # What a score hangs on, of the cells of contexts with rows enough. Of a cell of one row that is the strength alone.
-    Py_ssize_t n
-    int32_t* count  # (n,) cells of several rows
-    double* own
-    Py_ssize_t singles
-    double settled
+        return Sight.of(self, group, n_groups, NULL)
 
 
 cdef class Sight:
@@ -327,61 +389,36 @@ cdef class Sight:
     cdef Belief before
     cdef const uint16_t[::1] group  # (rows,) of the new column
     cdef Py_ssize_t n_groups
-    cdef int32_t[::1] total  # (finer contexts with rows enough,)
-    cdef Py_ssize_t n_totals
-    cdef _Scored plain
-    cdef _Scored lifted  # the same where the shorter context is lifted
-    cdef list kept  # the arrays that these point to
-    cdef Py_ssize_t n_entries  # cells of the finer contexts, and of those that are not parted
+    cdef _Seen seen
+    cdef _Scored lifted  # as `seen.plain`, where the shorter context is lifted
+    cdef int32_t[::1] lifted_counts
+    cdef double[::1] lifted_owns
     cdef bint is_lifted
     cdef double[:, ::1] factors  # (own groups x groups, digits)
     cdef double[:, ::1] pair_counts, expected
     cdef double[::1] hold  # (own groups x groups,)
     cdef double[::1] lifted_own  # (entries,) in the order in which contexts and their cells are counted
 
-    def __init__(self, Belief before, const uint16_t[::1] group, Py_ssize_t n_groups):
+    @staticmethod
+    cdef Sight of(Belief before, const uint16_t[::1] group, Py_ssize_t n_groups, _Seen* seen):
+        """Takes over the memory of what is seen, if anything is; else it looks itself."""
+        cdef Sight self = Sight.__new__(Sight)
         self.before, self.group, self.n_groups = before, group, n_groups
-        cdef Workspace work = before.work
-        work.make_room(n_groups)
-        cdef Py_ssize_t context, entry, n, n_totals = 0, cell
-        cdef int32_t g, count, total
-        cdef int32_t[::1] totals = np.empty(before.n_rows // max(before.min_rows, 1) + 1, np.int32)
-        cdef _Scored cells = self.room_for(before.n_rows // 2)
-        cells.settled = before.settled
-        with nogil:
-            for context in range(before.n_contexts):
-                if before.rows_of(context) < before.min_rows:
-                    self.n_entries += before.first_cell[context + 1] - before.first_cell[context]
-                    continue
-                n = before.parted(context, &group[0], n_groups, 0)
-                self.n_entries += n
-                for entry in range(n):
-                    count, cell = work.entry_count[entry], work.entry_cell[entry]
-                    if work.total[work.entry_group[entry]] < before.min_rows:
-                        cells.settled += count * before.log_own[cell]
-                    elif count == 1:
-                        cells.settled += before.log_own[cell]
-                        cells.singles += 1
-                    else:
-                        cells.count[cells.n], cells.own[cells.n] = count, before.own[cell]
-                        cells.n += 1
-                for entry in range(n):
-                    g = work.entry_group[entry]
-                    total = work.total[g]
-                    if total >= before.min_rows and total:
-                        totals[n_totals] = total
-                        n_totals += 1
-                    work.total[g] = 0
-        self.total, self.n_totals, self.plain = totals, n_totals, cells
+        if seen is NULL:
+            before.work.make_room(n_groups)
+            before.take_room(&self.seen)
+            with nogil:
+                before.see(&group[0], n_groups, &self.seen)
+        else:
+            self.seen = seen[0]
+            seen.block = NULL
+        return self
 
-    cdef _Scored room_for(self, Py_ssize_t n_cells):
-        """For so many cells, and none of them yet."""
-        cdef _Scored cells
-        cdef int32_t[::1] count = np.empty(n_cells + 1, np.int32)
-        cdef double[::1] own = np.empty(n_cells + 1)
-        self.kept = (self.kept or []) + [count, own]
-        cells.n, cells.count, cells.own, cells.singles, cells.settled = 0, &count[0], &own[0], 0, 0.0
-        return cells
+    def __dealloc__(self):
+        if self.before is None or self.before.work is None:  # the collector of cycles was here before
+            free(self.seen.block)
+        else:
+            self.before.work.give(self.seen.block, self.seen.block_size)
 
     def score(self, double strength, bint lifted=False):
         if lifted:
@@ -415,14 +452,7 @@ cdef class Sight:
         return best_score, best
 
     cdef double scored(self, double strength, bint lifted, const double[::1] total_logs) noexcept nogil:
-        cdef _Scored* cells = &self.lifted if lifted else &self.plain
-        cdef double result = cells.settled + cells.singles * log(strength)
-        cdef Py_ssize_t i
-        for i in range(cells.n):
-            result += cells.count[i] * log(cells.count[i] - 1.0 + strength * cells.own[i])
-        for i in range(self.n_totals):
-            result -= total_logs[self.total[i]]
-        return result / self.before.n_rows
+        return self.before.score_of(&self.seen, &self.lifted if lifted else &self.seen.plain, strength, total_logs)
 
     cdef lift(self):
         """Make the shorter context fit the joint counts of the node and the new column, with each row itself left out.
@@ -462,7 +492,9 @@ cdef class Sight:
         self.lifted_own = np.empty(n)
         cdef double[:, ::1] factors = self.factors
         cdef double[::1] lifted = self.lifted_own
-        cdef _Scored cells = self.room_for(before.n_rows // 2)
+        self.lifted_counts, self.lifted_owns = np.empty(before.n_rows // 2 + 1, np.int32), np.empty(before.n_rows // 2 + 1)
+        cdef _Scored cells
+        cells.n, cells.count, cells.own, cells.singles, cells.settled = 0, &self.lifted_counts[0], &self.lifted_owns[0], 0, 0.0
         cdef double settled = 1.0  # probabilities of rows, multiplied: one logarithm for many of them
         with nogil:
             for pair in range(n_pairs):
@@ -516,7 +548,7 @@ cdef class Sight:
             self.lift()
         after.work, after.n_rows, after.n_digits, after.n_groups = work, before.n_rows, before.n_digits, before.n_groups
         after.min_rows, after.hold = before.min_rows, before.hold
-        cdef Py_ssize_t n_cells = self.lifted_own.shape[0] if lifted else self.n_entries
+        cdef Py_ssize_t n_cells = self.lifted_own.shape[0] if lifted else self.seen.n_entries
         after.make_room(n_cells, n_cells, before.all != NULL)
         # By group, of the context at hand: its cells, and where its next cell, its next cell's rows and its next row go.
         cdef int32_t[:, ::1] places = np.zeros((4, self.n_groups), np.int32)

@@ -8,6 +8,7 @@ rows, and the arithmetic runs over the cells that rows fall into, of which there
 
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 from scipy.sparse import csc_matrix
@@ -64,20 +65,26 @@ class Belief:
         return cls(_renumbered(joint), count, digits, groups, _renumbered(groups), n_digits, n_groups, own, everything,
                    min_rows)  # fmt: skip
 
-    def screened(self, columns: list[list[tuple[Integers, int]]], strength: float) -> list[list[float]]:
-        """The scores with contexts lengthened by each of these columns, read ever more finely as long as that promises more.
+    def screened(self, columns: list[list[tuple[Integers, int]]], strength: float, n_kept: int,
+                 ) -> tuple[list[list[float]], dict[tuple[int, int], "Sight"]]:  # fmt: skip
+        """The scores with contexts lengthened by each of these columns, read ever more finely as long as that promises more;
+        and the `n_kept` best, by the numbers of column and reading.
 
         `columns`: of each its readings, coarse to fine: groups by row, and their number.
         """
         found: list[list[float]] = []
-        for readings in columns:
+        seen: list[tuple[float, tuple[int, int], Sight]] = []
+        for number, readings in enumerate(columns):
             scores: list[float] = []
             for group, n_groups in readings:
-                scores.append(self.seen_in(group, n_groups).score(strength))
+                sight = self.seen_in(group, n_groups)
+                scores.append(sight.score(strength))
+                seen.append((scores[-1], (number, len(scores) - 1), sight))
+                seen = sorted(seen, key=itemgetter(0), reverse=True)[:n_kept]
                 if len(scores) > 1 and scores[-1] < scores[-2]:
                     break
             found.append(scores)
-        return found
+        return found, {place: sight for _, place, sight in seen}
 
     def seen_in(self, group: Integers, n_groups: int) -> "Sight":
         """The contexts lengthened by one more column, read as `group` by row, of `n_groups` groups."""

@@ -138,6 +138,7 @@ class Search:
             screened = self._screened(context, n_cells, read, candidates)
             found = max(self._finalists(context, screened, lifting=bool(read)), key=itemgetter(0), default=None)
             if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
+                context.sights.clear()
                 return tuple(steps), score
             score, step = found
             context = context.after(step, self._readings(step.column)[step.level])
@@ -177,7 +178,11 @@ class Search:
             most = self.max_cells // (n_cells // sizes.get(column, 1))
             finer = self._readings(column)[read.get(column, -1) + 1 :]
             readings.append([reading for reading in finer if reading[1] <= min(most, MAX_READ)])
-        context.scores.update(zip(new, context.belief.screened(readings, STRENGTHS[SCREENING]), strict=True))
+        scores, best = context.belief.screened(readings, STRENGTHS[SCREENING], FINALISTS)
+        context.scores.update(zip(new, scores, strict=True))
+        context.sights.update(
+            {(new[number], level + read.get(new[number], -1) + 1): sight for (number, level), sight in best.items()}
+        )
         screened = [(score, column, level) for column in columns
                     for level, score in enumerate(context.scores[column], read.get(column, -1) + 1)]  # fmt: skip
         return sorted(screened, key=itemgetter(0), reverse=True)
@@ -206,7 +211,7 @@ class _Context:
         self.belief = belief
         self.scores: dict[int, list[float]] = {}  # by column, of its readings at the strength that screens
         self._is_kept = is_kept
-        self._sights: dict[tuple[int, int], AnySight] = {}
+        self.sights: dict[tuple[int, int], AnySight] = {}  # by column and level; they are large
         self._best: dict[tuple[int, int, bool], tuple[float, Step]] = {}
         self._longer: dict[Step, _Context] = {}
 
@@ -225,12 +230,12 @@ class _Context:
             return self._longer[step]
         sight = self._sight(step.column, step.level, reading)
         longer = _Context(sight.believed(step.strength, step.lifted), is_kept=self._is_kept)
-        self._sights.clear()  # they are large; another step from here looks again
+        self.sights.clear()  # another step from here looks again
         if self._is_kept:
             self._longer[step] = longer
         return longer
 
     def _sight(self, column: int, level: int, reading: tuple[Any, int]) -> AnySight:
-        if (column, level) not in self._sights:
-            self._sights[column, level] = self.belief.seen_in(*reading)
-        return self._sights[column, level]
+        if (column, level) not in self.sights:
+            self.sights[column, level] = self.belief.seen_in(*reading)
+        return self.sights[column, level]

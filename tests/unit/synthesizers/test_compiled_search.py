@@ -44,10 +44,14 @@ def test_growing_contexts(given_columns, min_rows, lifts, strengths):
         narrow = column.astype(np.uint16)
         assert belief.score == pytest.approx(twin.score, rel=1e-9, abs=1e-12)
         coarse = column // 2, (size + 1) // 2
-        by_twin = twin.screened([[coarse, (column, size)], [], [(column, size)]], strength)
-        found = belief.screened(
-            [[(coarse[0].astype(np.uint16), coarse[1]), (narrow, size)], [], [(narrow, size)]], strength
-        )
+        by_twin, _ = twin.screened([[coarse, (column, size)], [], [(column, size)]], strength, 2)
+        readings = [[(coarse[0].astype(np.uint16), coarse[1]), (narrow, size)], [], [(narrow, size)]]
+        found, best = belief.screened(readings, strength, 2)
+        scores = [score for of_column in found for score in of_column]
+        kept = [found[number][level] for number, level in best]
+        assert sorted(kept) == sorted(scores)[-2:]
+        for (number, level), sight in best.items():
+            assert sight.score(strength) == found[number][level]
         for scores, expected in zip(found, by_twin, strict=True):
             assert scores == pytest.approx(expected, rel=1e-9, abs=1e-12)
         expected, sight = twin.seen_in(column, size), belief.seen_in(narrow, size)
