@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Condition
 from typing import Generic, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -51,6 +52,68 @@ class Aside(Generic[Result]):
 
     def result(self) -> Result:
         return self._future.result() if self._future else self._call()
+
+
+class Helped(Generic[Result]):
+    """Results made one after the other, each by the thread that wants it, until another thread comes to `help`: that one makes the
+    next result while this one uses the last.
+
+    As a context manager it sends the helper home.
+    """
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._make: Callable[[int, int], Result] | None = None
+        self._n = self._next = 0
+        self._is_helped = self._is_over = False
+        self._made: list[Future[Result]] = []  # at most one, until it is taken
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_over = True
+            self._changed.notify_all()
+
+    def results(self, make: Callable[[int, int], Result], n: int) -> Iterator[Result]:
+        """The results of `make(number, place)` for the numbers below `n`, in turn.
+
+        `place`: 0 or 1; what a result at the same place was made of is no longer used when the next one is made there.
+        """
+        with self._changed:
+            self._make, self._n = make, n
+            self._changed.notify_all()
+        for number in range(n):
+            with self._changed:
+                made: Future[Result] | None = None
+                if self._is_helped:
+                    self._changed.wait_for(lambda: bool(self._made))
+                    made = self._made.pop()
+                    self._changed.notify_all()
+                else:
+                    self._next = number + 1
+            yield make(number, 0) if made is None else made.result()
+
+    def help(self) -> None:
+        """Make the results that are still to be made; returns when all are, or at the end of the context."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._make is not None or self._is_over)
+            if self._make is None or self._is_over:
+                return
+            self._is_helped, make, place = True, self._make, 1
+        while self._next < self._n and not self._is_over:
+            result: Future[Result] = Future()
+            try:
+                result.set_result(make(self._next, place))
+            except BaseException as error:  # for the thread that wants the result
+                result.set_exception(error)
+            place = 1 - place
+            with self._changed:
+                self._made.append(result)
+                self._next += 1
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: not self._made or self._is_over)
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

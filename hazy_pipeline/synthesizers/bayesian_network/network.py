@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
-from hazy_pipeline.parallel import ahead, n_cores
+from hazy_pipeline.parallel import Helped, ahead, n_cores
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, Hierarchy, bins_from_json, bins_to_json
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
@@ -23,12 +23,13 @@ from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabili
 from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
 # Drawn to calibrate the tables on: as many as the rows counted, within these bounds.
-CALIBRATION_ROWS = (20_000, 200_000)
+CALIBRATION_ROWS = (15_000, 200_000)
 CELLS_FOR_THREADS = 1_000_000  # of all tables: from there on another core smooths the next ones
 ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of what a seed gives
 
 Batch = TypeVar("Batch")
 Redraw = TargetModel | NumericTarget
+Smoothed = tuple[Integers, Floats]  # a node's counts and its table
 Encoded = Mapping[str, NDArray[Any]]  # modelled columns by name: float64 with NaN, or int32 codes
 
 
@@ -168,13 +169,11 @@ def count_tables(families: Sequence[Family], bins: Mapping[str, Bins], batches: 
 
 class CountedRows(Sequence[Integers]):
     """Rows per cell of every family's table, counted of rows in memory when they are asked for: kept, they would be most of what
-    a fit takes. Each lasts until the next one is asked for."""
+    a fit takes."""
 
     def __init__(self, families: Sequence[Family], rows: Rows) -> None:
         self._layouts = [Layout(family, rows.hierarchies) for family in families]
         self._rows = rows
-        largest = max((layout.n_cells for layout in self._layouts), default=0)
-        self._room = None if compiled.tables is None else Room(8 * largest)  # in NumPy, threads count the next ones meanwhile
 
     def __len__(self) -> int:
         return len(self._layouts)
@@ -186,25 +185,33 @@ class CountedRows(Sequence[Integers]):
     def __getitem__(self, i: int | slice) -> Integers | list[Integers]:
         if isinstance(i, slice):
             return [layout.count(self._rows) for layout in self._layouts[i]]
-        return self._layouts[i].count(self._rows, self._room)
+        return self.at(i, None)
+
+    def at(self, i: int, room: Room | None) -> Integers:
+        """`self[i]`; `room`: where the counts may lie."""
+        return self._layouts[i].count(self._rows, room)
 
 
 def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Sequence[Integers], *, smoothing: float,
-                  min_rows: int, rng: np.random.Generator) -> tuple[Network, Rows]:  # fmt: skip
+                  min_rows: int, rng: np.random.Generator, helped: Helped[Smoothed] | None = None,
+                  ) -> tuple[Network, Rows]:  # fmt: skip
     """The network whose conditionals are the smoothed counts, each calibrated on a sample of the nodes before it; and that
-    sample, which are rows of the network."""
+    sample, which are rows of the network. `helped`: another thread's help, for tables large enough."""
     n_drawn = int(np.clip(counts[0].sum() if len(counts) else 0, *CALIBRATION_ROWS))
     shapes = layouts(families, bins)
 
-    # Compiled, smoothing takes less than what follows it, and threads would wait for memory rather than for each other.
     is_long = sum(layout.n_cells for layout in shapes) > CELLS_FOR_THREADS
-    cores = n_cores() if is_long and compiled.tables is None else 1
-    room = Room(8 * max((layout.n_cells for layout in shapes), default=0)) if cores == 1 else None
+    room = [Room(8 * max((layout.n_cells for layout in shapes), default=0)) for _ in range(2)]
 
-    def smoothed(i: int) -> tuple[Integers, Floats]:
-        count = counts[i]
-        return count, probabilities(shapes[i], count, smoothing=smoothing, min_rows=min_rows, room=room)
+    def smoothed(i: int, place: int | None = None) -> Smoothed:
+        own = None if place is None else room[place]
+        count = counts.at(i, own) if isinstance(counts, CountedRows) else counts[i]
+        return count, probabilities(shapes[i], count, smoothing=smoothing, min_rows=min_rows, room=own)
 
+    if compiled.tables is None:
+        each = ahead(smoothed, range(len(shapes)), n_cores() if is_long else 1)
+    else:
+        each = (helped if helped is not None and is_long else Helped[Smoothed]()).results(smoothed, len(shapes))
     draws = Draws(n_drawn, rng)
-    network = Network(bins, tuple(families), draws.calibrate(shapes, ahead(smoothed, range(len(shapes)), cores)))
+    network = Network(bins, tuple(families), draws.calibrate(shapes, each))
     return network, draws.rows(network.hierarchies)

@@ -18,7 +18,7 @@ from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.table import TableEncoder
 from hazy_pipeline.errors import ConfigurationError, ModelError
 from hazy_pipeline.forks import Forked
-from hazy_pipeline.parallel import Aside, n_cores
+from hazy_pipeline.parallel import Aside, Helped, n_cores
 from hazy_pipeline.progress import followed
 from hazy_pipeline.search_spaces import completed
 from hazy_pipeline.synthesizers.base import BLOCK_ROWS, OnEpoch, SampleBlock, Synthesizer
@@ -36,6 +36,7 @@ from hazy_pipeline.synthesizers.bayesian_network.network import (
     CountedRows,
     Encoded,
     Network,
+    Smoothed,
     build_network,
     count_tables,
     to_rows,
@@ -112,13 +113,20 @@ class BayesianNetwork(Synthesizer):
         families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
                                   min_rows=self.min_rows, last=target if is_last else None)  # fmt: skip
         # The search keeps all cores busy, what follows mostly one: so this comes in between.
-        beside = Aside if compiled.is_in_use() else Forked
-        with beside(lambda: None if target is None else self._redraw(searched, target, bins),
-                    1 if target is None else n_cores()) as redrawn:  # fmt: skip
-            counts = self._counts(train, families, bins, encoded, searched)
-            rng = np.random.default_rng(self.random_state)
-            self.network_, drawn = build_network(families, bins, counts, smoothing=settings["smoothing"],
-                                                 min_rows=self.min_rows, rng=rng)  # fmt: skip
+        by_threads, helped = compiled.is_in_use(), Helped[Smoothed]()
+
+        def redraw() -> TargetModel | CountedTarget | None:
+            model = None if target is None else self._redraw(searched, target, bins)
+            if by_threads:
+                helped.help()
+            return model
+
+        with (Aside if by_threads else Forked)(redraw, n_cores() if by_threads or target is not None else 1) as redrawn:
+            with helped:
+                counts = self._counts(train, families, bins, encoded, searched)
+                rng = np.random.default_rng(self.random_state)
+                self.network_, drawn = build_network(families, bins, counts, smoothing=settings["smoothing"],
+                                                     min_rows=self.min_rows, rng=rng, helped=helped)  # fmt: skip
             if (model := redrawn.result()) is not None:
                 moved = model.calibrated(searched, drawn.first(CALIBRATION_ROWS), rng)
                 self.network_ = self.network_.with_target(moved)
