@@ -7,7 +7,8 @@ from libc.stdlib cimport calloc, free, malloc
 from hazy_pipeline.compiled.numbers cimport _pairwise_sum
 
 
-def sum_over_cells(const int32_t[:, ::1] codes, const int64_t[::1] sizes, const double[::1] of_count, double[:, ::1] sums):
+def sum_over_cells(const int32_t[:, ::1] codes, const int64_t[::1] sizes, const double[::1] of_count, double[:, ::1] sums,
+                   Py_ssize_t first, Py_ssize_t step):
     cdef Py_ssize_t n = codes.shape[0], n_rows = codes.shape[1], i, j, row, cell, most = 1
     for i in range(n):
         for j in range(i):
@@ -23,7 +24,9 @@ def sum_over_cells(const int32_t[:, ::1] codes, const int64_t[::1] sizes, const 
         if counts == NULL or values == NULL:
             raise MemoryError
         with nogil:
-            for i in range(n):
+            for i in range(first, n):
+                if (i - first) % step:
+                    continue
                 one, width = &codes[i, 0], <int32_t> sizes[i]
                 for j in range(i):
                     other = &codes[j, 0]

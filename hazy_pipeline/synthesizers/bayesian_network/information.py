@@ -4,8 +4,10 @@ import numpy as np
 
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
+from hazy_pipeline.parallel import n_cores, side_by_side
 
 MAX_PAIR_COUNTS = 500_000_000  # rows times pairs that one matrix of mutual information may cost
+WORTH_SHARING = 2_000_000  # rows times pairs: several times what a thread costs
 LIFT_STRENGTH = 8.0  # rows that stand for "the shorter context was right" in a lift
 
 
@@ -30,7 +32,12 @@ def mutual_information(codes: list[Integers], sizes: list[int]) -> Floats:
     number_log_number = number * np.log(np.maximum(number, 1))
     if compiled.pairs is not None and n_rows:
         sums = np.zeros(information.shape)
-        compiled.pairs.sum_over_cells(counted, widths, number_log_number, sums)
+        workers = n_cores() if counted.size * len(counted) > WORTH_SHARING else 1
+
+        def add(first: int) -> None:
+            compiled.pairs.sum_over_cells(counted, widths, number_log_number, sums, first, workers)
+
+        side_by_side(add, range(workers), workers)
         joint = np.log(n_rows) - sums / n_rows
         between: Floats = np.maximum(entropies[:, None] + entropies - joint, 0.0)
         np.fill_diagonal(between, entropies)
