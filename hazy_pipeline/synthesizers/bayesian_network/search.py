@@ -19,7 +19,7 @@ from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, 
 STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context may weigh
 SCREENING = 2  # which of them screens
 MAX_CELLS = 2**18  # of one conditional table
-CELLS_PER_ROW = 16  # ... and no more than so many times the rows
+CELLS_PER_ROW = 12  # ... and no more than so many times the rows
 CANDIDATES = 16  # columns with most information about a node's column that are looked at
 FINER_CANDIDATES = 2  # ... beside the parents of the column's coarsest node, for its finer ones
 FINALISTS = 4  # contexts that are looked at closely in each step
