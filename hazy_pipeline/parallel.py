@@ -13,6 +13,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+ROWS_FOR_THREADS = 40_000  # of one column: with fewer, threads wait longer for Python than arrays take
+
+
 def n_cores() -> int:
     """The cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
     try:

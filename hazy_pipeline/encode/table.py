@@ -19,7 +19,7 @@ from hazy_pipeline.encode.numeric import ContinuousEncoder, ContinuousFitter
 from hazy_pipeline.encode.stream import RowSample
 from hazy_pipeline.encode.text import TextEncoder, TextFitter
 from hazy_pipeline.errors import DataError
-from hazy_pipeline.parallel import n_cores, side_by_side
+from hazy_pipeline.parallel import ROWS_FOR_THREADS, n_cores, side_by_side
 from hazy_pipeline.schema import Column, Kind, TableSchema
 from hazy_pipeline.tables import arrow_schema, arrow_type
 
@@ -77,12 +77,14 @@ class TableEncoder:
                     continue
                 n_rows += batch.num_rows
                 update = partial(_update, table.name, batch, sample.take(batch.num_rows))
-                list(threads.map(update, table.columns, fitters))
+                share = threads.map if batch.num_rows >= ROWS_FOR_THREADS else map
+                list(share(update, table.columns, fitters))
                 _thin_out(fitters, sample.overflow())
         if not n_rows:
             raise DataError(f"table {table.name!r} has no rows; nothing can be learned from it")
         _thin_out(fitters, sample.overflow(final=True))
-        return cls(table, tuple(side_by_side(lambda fitter: fitter.finish(), fitters, n_cores())))
+        workers = n_cores() if n_rows >= ROWS_FOR_THREADS else 1
+        return cls(table, tuple(side_by_side(lambda fitter: fitter.finish(), fitters, workers)))
 
     def transform(self, batch: pa.RecordBatch | pa.Table) -> dict[str, NDArray[Any]]:
         """Modelled columns by name: continuous -> float64, NaN for null; discrete -> int32 codes; shape (n,) each."""

@@ -17,7 +17,7 @@ from hazy_pipeline.encode.arrays import Codes, Floats, Integers, Mask
 from hazy_pipeline.encode.categorical import CategoryGrouping, DiscreteEncoder
 from hazy_pipeline.encode.numeric import ContinuousEncoder
 from hazy_pipeline.encode.table import TableEncoder
-from hazy_pipeline.parallel import n_cores, side_by_side
+from hazy_pipeline.parallel import ROWS_FOR_THREADS, n_cores, side_by_side
 
 COARSE_GROUPS = (8, 24)  # sizes of the levels above `n_bins`
 MAX_SEGMENTS = 1024  # decoded pieces of a numeric column
@@ -333,7 +333,8 @@ def fit_bins(encoder: TableEncoder, encoded: Mapping[str, NDArray[Any]], *, min_
         assert isinstance(column, DiscreteEncoder)
         return fit_discrete(column.counts, null_code=column.null_code, max_categories=max_categories)
 
-    return dict(zip(encoded, side_by_side(of, encoded, n_cores()), strict=True))
+    workers = n_cores() if max(map(len, encoded.values()), default=0) >= ROWS_FOR_THREADS else 1
+    return dict(zip(encoded, side_by_side(of, encoded, workers), strict=True))
 
 
 def nominal(bins: Mapping[str, Bins]) -> frozenset[int]:
