@@ -218,11 +218,12 @@ def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, wei
     p = _probabilities(_scores(rows, main, weights))
     residual = (rows.states[column] == np.arange(1, len(p) + 1)[:, None]) - p
     curvature = p * (1 - p)
-    effect: dict[int, Floats] = {}  # by column, of all its terms together
+    effect: dict[int, Floats] = {}  # by column, of each of its states, by all its terms together
     for term, weight in zip(main[1:], weights[1:], strict=True):
-        (column_of, _), found = term[0], weight[rows.context(term)[0]]
+        column_of, level = term[0]
+        found = weight[rows.hierarchies[column_of].from_states[level]]
         effect[column_of] = effect[column_of] + found if column_of in effect else found
-    strongest = sorted(others, key=lambda other: -float(effect[other].std()))[:MAX_PAIR_COLUMNS]
+    strongest = sorted(others, key=lambda other: -_spread(effect[other], rows.states[other]))[:MAX_PAIR_COLUMNS]
     axes = [(c, rows.hierarchies[c].finest_of_at_most(PAIR_GROUPS)) for c in strongest]
     candidates = list(combinations(axes, 2))
     if compiled.target is not None:
@@ -234,6 +235,13 @@ def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, wei
         pairs = [(_gain(rows, pair, residual, curvature), pair) for pair in candidates]
     pairs.sort(key=lambda entry: -entry[0])
     return tuple(pair for gain, pair in pairs[:N_PAIRS] if gain > 0)
+
+
+def _spread(effect: Floats, states: Integers) -> float:
+    """The variance over rows of what their states add to all classes. `effect`: shape (states, classes - 1)."""
+    count = np.bincount(states, minlength=len(effect))[:, None]
+    n = len(states) * effect.shape[1]
+    return float((count * (effect - (count * effect).sum() / n) ** 2).sum() / n)
 
 
 def _gain(rows: Rows, pair: Term, residual: Floats, curvature: Floats) -> float:
