@@ -24,6 +24,7 @@ CANDIDATES = 16  # columns with most information about a node's column that are 
 FINER_CANDIDATES = 2  # ... beside the parents of the column's coarsest node, for its finer ones
 FINALISTS = 4  # contexts that are looked at closely in each step
 LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
+LIFTED_WITHIN = 0.3, 10.0  # ... if it's not further behind the best than so much of that one's gain, or so many nats
 WORTH_SHARING = 1_000_000  # rows times candidates: some 20 ms of looking in NumPy, several times what a child costs
 MAX_READ = 2**16  # groups of a column that a context may part: compiled loops number them in 16 bits
 MIN_GAIN = 4.0  # nats over all rows that a longer context must win
@@ -175,9 +176,11 @@ class Search:
         new = [column for column in columns if column not in context.scores]
         readings = []
         for column in new:
-            most = self.max_cells // (n_cells // sizes.get(column, 1))
+            most = min(self.max_cells // (n_cells // sizes.get(column, 1)), MAX_READ)
             finer = self._readings(column)[read.get(column, -1) + 1 :]
-            readings.append([reading for reading in finer if reading[1] <= min(most, MAX_READ)])
+            if finer and finer[-1][1] > most:
+                finer = [reading for reading in finer if reading[1] <= most]
+            readings.append(finer)
         scores, best = context.belief.screened(readings, STRENGTHS[SCREENING], FINALISTS)
         context.scores.update(zip(new, scores, strict=True))
         context.sights.update(
@@ -194,8 +197,11 @@ class Search:
         for at_screening, column, level in screened[:FINALISTS]:
             found.append(context.best(column, level, self._readings(column)[level], at_screening))
         if lifting:
-            for _, step in sorted(found, key=itemgetter(0), reverse=True)[:LIFTED_FINALISTS]:
-                if not context.belief.can_be_lifted:
+            ranked = sorted(found, key=itemgetter(0), reverse=True)[:LIFTED_FINALISTS]
+            share, nats = LIFTED_WITHIN
+            for score, step in ranked:
+                behind = max(share * (ranked[0][0] - context.belief.score), nats / self.rows.n_rows)
+                if not context.belief.can_be_lifted or score < ranked[0][0] - behind:
                     break
                 found.append(
                     context.best(step.column, step.level, self._readings(step.column)[step.level], lifted=True)
