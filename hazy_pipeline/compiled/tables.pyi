@@ -9,6 +9,9 @@ from hazy_pipeline.encode.arrays import Floats, Integers
 class Blocks:
     """Memory that one call at a time works in; taken again, it spares the system fresh pages."""
 
+    def __init__(self, least: int = 0) -> None:
+        """`least`: bytes of a block."""
+
 def coarsen(counts: Integers, groups: Integers, inner: int, coarser: Integers, total: Integers) -> None:
     """Add up the contexts on one axis, and every context's digits.
 

@@ -6,7 +6,7 @@ from hazy_pipeline import compiled
 from hazy_pipeline.synthesizers.bayesian_network import synthesizer
 from hazy_pipeline.synthesizers.bayesian_network.bins import COARSE_GROUPS
 from hazy_pipeline.synthesizers.bayesian_network.orders import TRIAL_COLUMNS, TRIAL_ROWS
-from hazy_pipeline.synthesizers.bayesian_network.search import CANDIDATES, CELLS_PER_ROW, MAX_CELLS
+from hazy_pipeline.synthesizers.bayesian_network.search import CANDIDATES, CELLS_PER_ROW, FINER_CANDIDATES, MAX_CELLS
 
 # Seconds on one core of a 2020s server, fitted to timed fits; ratios between configurations hold better than seconds.
 # With compiled loops, and with NumPy.
@@ -28,23 +28,24 @@ def estimate_cost(n_rows: int, n_columns: int, max_parents: int, n_bins: int) ->
     """Predicted cost of a fit.
 
     Reading, encoding and counting grow with rows times columns. The search sees at most SEARCH_CELLS / columns rows:
-    per node it grows with the candidate columns (all placed before it, at most CANDIDATES), their levels and
-    `max_parents`, so in all with columns**2 for few and with columns for many. `n_bins` changes the number of levels
-    by one and the size of tables, which is bounded by MAX_CELLS and CELLS_PER_ROW; so is the memory.
+    per column it grows with the candidate columns (all placed before it, at most CANDIDATES; of finer nodes a few), their
+    levels and `max_parents`, so in all with columns**2 for few and with columns for many. `n_bins` changes the number of
+    levels by one and the size of tables, which is bounded by MAX_CELLS and CELLS_PER_ROW; so is the memory.
     """
     levels = 1 + sum(2 * groups <= n_bins for groups in (*COARSE_GROUPS, n_bins))
     nodes = n_columns * (1 + levels) / 2  # a discrete column mostly has one level
     searched = min(n_rows, synthesizer.SAMPLE_ROWS, max(synthesizer.SEARCH_CELLS // n_columns, 2_000))
-    candidates = min((n_columns - 1) / 2, CANDIDATES) * levels / 2
-    contexts = nodes * candidates * (1 + max_parents)
+    candidates = min((n_columns - 1) / 2, CANDIDATES)
+    of_finer = (nodes - n_columns) * min(candidates, FINER_CANDIDATES + max_parents)
     # Orders are tried by the coarsest nodes, which on all rows serve the search that follows, too.
     tried = TRIED_ORDERS * TRIAL_ROWS / searched if searched >= 2 * TRIAL_ROWS else TRIED_ORDERS - 1
-    rounds = 1 + (tried * n_columns / nodes if n_columns <= TRIAL_COLUMNS else 0)
+    rounds = 1 + (tried if n_columns <= TRIAL_COLUMNS else 0)
+    contexts = (rounds * n_columns * candidates + of_finer) * levels / 2 * (1 + max_parents)
     cells = nodes * min(MAX_CELLS, CELLS_PER_ROW * searched) * min(1.0, 0.1 * max_parents)
     seconds = (
         n_rows * n_columns * SECONDS_TO_ENCODE
         + n_rows * nodes * SECONDS_TO_COUNT
-        + rounds * searched * contexts * SECONDS_TO_LOOK
+        + searched * contexts * SECONDS_TO_LOOK
         + cells * SECONDS_PER_CELL
     )
     batch = min(n_rows, 262_144, max(synthesizer.BATCH_CELLS // n_columns, 4_096)) * (n_columns + nodes) * 8

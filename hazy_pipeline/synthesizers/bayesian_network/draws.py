@@ -62,7 +62,8 @@ class Draws:
             self.place(layout, sampler.draw(self.context(layout) if context is None else context, self.rng))
             return
         column, level = layout.family.column, layout.family.level
-        below = (layout.hierarchies[column].first_below[level - 1], self.groups[column, level - 1]) if level else None
+        first = layout.first_below
+        below = None if first is None else (first, self.groups[column, level - 1])
         groups = [self.groups[axis] for axis in layout.axes] if context is None else [context]
         out = None if self.room is None else self.room[len(self.groups), : self.n_rows]
         self.groups[column, level] = sampler.draw_at(groups, layout.axis_sizes, self.rng, below=below, out=out)
@@ -87,10 +88,11 @@ class Draws:
             self.place(layout, drawn_by_sums(table, context, words))
             return
         column, level = layout.family.column, layout.family.level
-        first = layout.hierarchies[column].first_below[level - 1] if level else None
         above = self.groups[column, level - 1] if level else None
-        values = np.empty(self.n_rows, dtype=np.int64) if self.room is None else self.room[len(self.groups), : self.n_rows]
-        compiled.draws.draw_once(np.ascontiguousarray(table), context, words, first, above, values)
+        values = (
+            np.empty(self.n_rows, dtype=np.int64) if self.room is None else self.room[len(self.groups), : self.n_rows]
+        )
+        compiled.draws.draw_once(table, context, words, layout.first_below, above, values)
         self.groups[column, level] = values
 
     def rows(self, hierarchies: Sequence[Hierarchy]) -> Rows:
@@ -100,8 +102,8 @@ class Draws:
     def place(self, layout: Layout, digit: Integers) -> None:
         """Take the node's digits as drawn."""
         column, level = layout.family.column, layout.family.level
-        if level:
-            digit += layout.hierarchies[column].first_below[level - 1].take(self.groups[column, level - 1])
+        if (first := layout.first_below) is not None:
+            digit += first.take(self.groups[column, level - 1])
         self.groups[column, level] = digit
 
 

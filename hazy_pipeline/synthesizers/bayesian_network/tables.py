@@ -58,6 +58,12 @@ class Layout:
         return self.sizes if self.family.level else (1, *self.sizes)
 
     @property
+    def first_below(self) -> Integers | None:
+        """The first of the node's groups inside each of its column's coarser ones; None where there are none."""
+        level = self.family.level
+        return self.hierarchies[self.family.column].first_below[level - 1] if level else None
+
+    @property
     def n_cells(self) -> int:
         return self.n_contexts * self.n_digits
 
@@ -73,11 +79,11 @@ class Layout:
         """Rows per cell, shape (contexts, digits); `room`: where they may lie."""
         if compiled.draws is not None:
             column, level = self.family.column, self.family.level
-            first = self.hierarchies[column].first_below[level - 1] if level else None
             above = rows.group(column, level - 1) if level else None
             counts: Integers = (room or Room()).zeros("counts", (self.n_contexts, self.n_digits), np.int64)
             groups = [rows.group(*axis) for axis in self.axes]
-            compiled.draws.count_rows(groups, self.axis_sizes, rows.group(column, level), first, above, counts)
+            compiled.draws.count_rows(groups, self.axis_sizes, rows.group(column, level), self.first_below,
+                                      above, counts)  # fmt: skip
             return counts
         context, _ = rows.context(self.axes)
         cells = context * self.n_digits + rows.digit(self.family.column, self.family.level)

@@ -10,7 +10,7 @@ from hazy_pipeline import compiled
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import entropy, mutual_information
 from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure, greedy_families, tree_families
-from hazy_pipeline.synthesizers.bayesian_network.search import Search
+from hazy_pipeline.synthesizers.bayesian_network.search import FINER_CANDIDATES, MAX_READ, Search
 from hazy_pipeline.synthesizers.bayesian_network.structure import (
     Rows,
     candidate_orders,
@@ -192,3 +192,40 @@ def test_the_score_is_the_likelihood_of_rows_left_out_of_the_count():
         same = rest & (parent == parent[i])
         total += np.log(((child[same] == child[i]).sum() + step.strength * shorter) / (same.sum() + step.strength))
     assert score == pytest.approx(total / 500, rel=1e-9)
+
+
+def test_finer_nodes_look_at_the_coarsest_ones_parents_and_at_the_most_informative_columns():
+    rng = np.random.default_rng(0)
+    hidden = rng.integers(0, 900, 5_000)
+    noisy = [(hidden + rng.integers(0, 30 * i, 5_000)) % 900 for i in range(1, 8)]
+    levels = Hierarchy((np.arange(30) // 6,), 30)
+    rows = Rows([column // 30 for column in noisy], [levels] * 7)
+    information = column_information(rows, 32)
+    order = list(range(7))
+    ((families, score),) = Search(rows, max_parents=2, min_rows=5).in_orders([order], information)
+    assert np.isfinite(score)
+    assert [(family.column, family.level) for family in families] == [(c, level) for c in order for level in (0, 1)]
+    coarsest = {family.column: set(family.parents) for family in families if family.level == 0}
+    for family in families[1::2]:
+        before = sorted(range(family.column), key=lambda c: -information[family.column, c])
+        assert set(family.parents) <= coarsest[family.column] | set(before[:FINER_CANDIDATES])
+    assert any(family.parents for family in families[1::2])
+    (only_coarsest,) = Search(rows, max_parents=2, min_rows=5).in_orders([order], information, n_levels=1)
+    assert only_coarsest[0] == families[::2]
+
+
+@pytest.mark.parametrize("loops", ["compiled", "numpy"])
+@pytest.mark.parametrize(("n_groups", "level"), [(MAX_READ, 1), (MAX_READ + 2, 0)])
+def test_a_column_of_more_groups_than_a_context_parts_is_read_more_coarsely(monkeypatch, loops, n_groups, level):
+    if loops == "numpy":
+        monkeypatch.setattr(compiled, "search", None)
+    rng = np.random.default_rng(0)
+    above = np.arange(n_groups) // 2**15
+    some = np.r_[rng.choice(n_groups, 60, replace=False), n_groups - 1]
+    many = rng.choice(some, 20_000)
+    node = (
+        above[many] + rng.integers(0, 3, n_groups)[many]
+    ) % 3  # hangs a little on the coarse groups, wholly on the fine ones
+    rows = Rows([many, node], [Hierarchy((above,), n_groups), Hierarchy((), 3)])
+    ((family, _),) = Search(rows, max_parents=1, min_rows=5).families(1, 0, [[0]])
+    assert family.parents == {0: level}
