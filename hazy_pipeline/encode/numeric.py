@@ -23,6 +23,7 @@ ROWS_TO_TRUST_A_STEP = 100  # fewer values may all be multiples of ten by chance
 MOST_ZEROS = 18  # at the end of a 64-bit integer
 ROUND_NUMBERS = tuple(m * 10**k for m in (1, 2, 5, 25) for k in range(MOST_ZEROS - 1))
 FEW_VALUES = 1_000  # that mostly say whether a number is worth a look at all values
+FEWEST_VALUES = 32  # ... and of those again, all numbers at once
 FINER_SHARE = 0.001  # of values beside the spikes that may be finer than what all others are rounded to
 
 
@@ -288,8 +289,11 @@ def _step(values: Floats, decimals: int, spread: float) -> float | None:
         return None
     units = np.rint(values / unit).astype(np.int64)
     few = units[:: -(-len(units) // FEW_VALUES)]
-    for step in sorted({int(np.gcd.reduce(units)), *ROUND_NUMBERS}, reverse=True):
-        if step > 1 and step * unit <= spread and _finer(few, step) <= 0.01 and _finer(units, step) <= FINER_SHARE:
+    steps = np.array(sorted({int(np.gcd.reduce(units)), *ROUND_NUMBERS}, reverse=True))
+    steps = steps[(steps > 1) & (steps * unit <= spread)]
+    fewest = few[:: -(-len(few) // FEWEST_VALUES)]
+    for step in steps[(fewest[:, None] % steps != 0).sum(axis=0) <= 0.01 * len(few)].tolist():
+        if _finer(few, step) <= 0.01 and _finer(units, step) <= FINER_SHARE:
             return float(step * unit)
     return None
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
-from hazy_pipeline.parallel import Helped, ahead, n_cores
+from hazy_pipeline.parallel import Helped, ahead, n_cores, side_by_side
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, Hierarchy, bins_from_json, bins_to_json
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
@@ -139,9 +139,9 @@ def layouts(families: Sequence[Family], bins: Mapping[str, Bins]) -> tuple[Layou
     return tuple(Layout(family, hierarchies) for family in families)
 
 
-def to_rows(encoded: Encoded, bins: Mapping[str, Bins]) -> Rows:
-    """Encoded columns as states of the network."""
-    states = [column.encode(encoded[name]) for name, column in bins.items()]
+def to_rows(encoded: Encoded, bins: Mapping[str, Bins], workers: int = 1) -> Rows:
+    """Encoded columns as states of the network. `workers`: threads."""
+    states = side_by_side(lambda name: bins[name].encode(encoded[name]), bins, workers)
     return Rows(states, [column.hierarchy for column in bins.values()])
 
 

@@ -66,6 +66,7 @@ ARRAYS_FILE = "tables.npz"
 SAMPLE_CELLS = 8_000_000  # rows times columns from which bins are made
 SAMPLE_ROWS = 200_000
 SEARCH_CELLS = 1_000_000  # ... and on which the structure is searched
+CELLS_FOR_THREADS = 200_000  # ... from which on threads code them
 BATCH_CELLS = 4_000_000  # rows times columns that are counted at a time
 
 
@@ -107,7 +108,8 @@ class BayesianNetwork(Synthesizer):
         bins = fit_bins(self.encoder_, encoded, min_rows=self.min_rows, n_bins=settings["n_bins"],
                         max_categories=settings["max_categories"])  # fmt: skip
         step = -(-sample.num_rows // max(SEARCH_CELLS // n_columns, 2_000))
-        searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins)
+        searched = to_rows({name: values[::step] for name, values in encoded.items()}, bins,
+                           n_cores() if n_columns * sample.num_rows > CELLS_FOR_THREADS else 1)  # fmt: skip
         target = self._target(searched, bins)
         is_last = target is not None and has_few_classes(searched, target)
         families = find_structure(searched, structure=settings["structure"], max_parents=settings["max_parents"],
@@ -145,7 +147,10 @@ class BayesianNetwork(Synthesizer):
     def _redraw(self, rows: Rows, target: int, bins: Mapping[str, Bins]) -> TargetModel | CountedTarget:
         """What will redraw the target: classes by sums over all columns, numbers by what trees foretell."""
         if has_few_classes(rows, target):
-            return fit_target(rows, target)
+            model = fit_target(rows, target)
+            if compiled.target is not None:
+                model.counted(rows)  # now, beside the tables: for the calibration, which waits for them
+            return model
         return fit_numeric_target(
             rows, target, list(bins.values())[target].null_state(None), nominal=nominal(bins), max_parents=self.settings["max_parents"],
             min_rows=self.min_rows, smoothing=self.settings["smoothing"], random_state=self.random_state, workers=n_cores(),

@@ -68,8 +68,7 @@ class TargetModel:
         n_classes = counted.hierarchies[self.column].n_states
         penalty = CALIBRATION_PENALTY * drawn.n_rows / counted.n_rows
         if compiled.target is not None:
-            grouped = Grouped.of(drawn, self.terms)
-            real = Grouped.of(counted, self.terms).counts(counted.states[self.column], n_classes)
+            grouped, real = Grouped.of(drawn, self.terms), self.counted(counted)
             n_real, n_drawn = real.sum(axis=1), grouped.counts(np.zeros(drawn.n_rows, dtype=np.int64), 1)
             wanted = np.ascontiguousarray(real[:, 1:] / np.maximum(n_real, 1)[:, None] * n_drawn)
             moved = grouped.moved(self.weights, np.zeros(n_classes - 1), wanted, n_real / (n_real + CALIBRATION_PENALTY),
@@ -91,6 +90,16 @@ class TargetModel:
                 curvature = _per_group(p * (1 - p), group, size) + penalty
                 _move(weight, scores, trust * (want - _per_group(p, group, size)) / curvature, group)
         return replace(self, weights=tuple(weights))
+
+    def counted(self, rows: Rows) -> Floats:
+        """Rows per group of every term and class, by compiled loops; kept, to be asked for again with the same rows."""
+        counts: Floats
+        of, counts = self.__dict__.get("counts", (None, None))
+        if of is not rows:
+            n_classes = rows.hierarchies[self.column].n_states
+            counts = Grouped.of(rows, self.terms).counts(rows.states[self.column], n_classes)
+            self.__dict__["counts"] = rows, counts
+        return counts
 
     def _by_state(self, hierarchies: Sequence[Hierarchy]) -> ByState | None:
         """The weights as the compiled loop reads them, if it can, made once for all rows of the same hierarchies."""
