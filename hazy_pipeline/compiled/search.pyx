@@ -129,7 +129,6 @@ cdef class Belief:
     cdef int32_t* digit  # (cells,)
     cdef int32_t* first_cell  # (contexts + 1,)
     cdef int32_t* group  # (contexts,) the node's own coarser group
-    cdef double settled  # log-likelihood of the rows in contexts of too few rows
 
     @staticmethod
     def start(Workspace work, const int32_t[::1] group, Py_ssize_t n_groups, const int32_t[::1] digit,
@@ -200,17 +199,11 @@ cdef class Belief:
 
     cdef void finish(self) noexcept nogil:
         """What follows from the cells: logarithms, and sums of them."""
-        cdef Py_ssize_t context, cell, begin, end
-        cdef double of_context, everything = 0.0
-        self.settled = 0.0
-        for context in range(self.n_contexts):
-            begin, end, of_context = self.first_cell[context], self.first_cell[context + 1], 0.0
-            for cell in range(begin, end):
-                self.log_own[cell] = log(self.own[cell])
-                of_context += (self.first_row[cell + 1] - self.first_row[cell]) * self.log_own[cell]
-            everything += of_context
-            if self.first_row[end] - self.first_row[begin] < self.min_rows:
-                self.settled += of_context
+        cdef Py_ssize_t cell
+        cdef double everything = 0.0
+        for cell in range(self.first_cell[self.n_contexts]):
+            self.log_own[cell] = log(self.own[cell])
+            everything += (self.first_row[cell + 1] - self.first_row[cell]) * self.log_own[cell]
         self.score = everything / self.n_rows
 
     cdef Py_ssize_t parted(self, Py_ssize_t context, const uint16_t* group, Py_ssize_t n_groups, Py_ssize_t n) noexcept nogil:
@@ -430,17 +423,17 @@ cdef class Sight:
         cdef Py_ssize_t best = start, i
         cdef double best_score = at_start, score
         cdef int way
-        cdef list total_logs = [self.before.work.total_logs(strength, self.before.min_rows) for strength in strengths]
+        cdef Workspace work = self.before.work
         cdef double[::1] totals
         if lifted:
             self.lift()
         if isnan(at_start):
-            totals = total_logs[start]
+            totals = work.total_logs(strengths[start], self.before.min_rows)
             best_score = self.scored(strengths[start], lifted, totals)
         for way in (1, -1):
             i = start + way
             while 0 <= i < strengths.shape[0]:
-                totals = total_logs[i]
+                totals = work.total_logs(strengths[i], self.before.min_rows)
                 with nogil:
                     score = self.scored(strengths[i], lifted, totals)
                 if score <= best_score:

@@ -69,6 +69,13 @@ class Hierarchy:
         """Per level, the group of every state."""
         return tuple(self.project(self.n_levels - 1, level) for level in range(self.n_levels))
 
+    @cached_property
+    def digits(self) -> tuple[Integers, ...]:
+        """Per level, the number of every state's group inside its group of the level above."""
+        groups = self.from_states
+        finer = zip(groups[:-1], groups[1:], self.first_below, strict=True)
+        return (groups[0], *(fine - first[coarse] for coarse, fine, first in finer))
+
     def to_json(self) -> dict[str, Any]:
         return {"n_states": self.n_states, "above": [groups.tolist() for groups in self.above]}
 

@@ -149,13 +149,15 @@ class Search:
     def _first_belief(self, column: int, level: int) -> AnyBelief:
         """Of a node whose context is its own coarser group alone."""
         hierarchy = self.rows.hierarchies[column]
-        group, n_groups = self.rows.context([(column, level - 1)] if level else [])
-        digit, n_digits = self.rows.digit(column, level), hierarchy.n_digits[level]
-        work = self._work
+        n_digits, work, states = hierarchy.n_digits[level], self._work, self.rows.states[column]
         if work is None:
-            return Belief.start(group, n_groups, digit, n_digits, self.min_rows)
-        return compiled.search.Belief.start(work, group.astype(np.int32), n_groups, digit.astype(np.int32), n_digits,
-                                            self.min_rows, LIFT_STRENGTH, n_digits <= MAX_LIFTED_DIGITS)  # fmt: skip
+            group, n_groups = self.rows.context([(column, level - 1)] if level else [])
+            return Belief.start(group, n_groups, self.rows.digit(column, level), n_digits, self.min_rows)
+        of_state = hierarchy.from_states[level - 1] if level else np.zeros(hierarchy.n_states, dtype=np.int64)
+        return compiled.search.Belief.start(
+            work, of_state.astype(np.int32)[states], hierarchy.sizes[level - 1] if level else 1,
+            hierarchy.digits[level].astype(np.int32)[states], n_digits, self.min_rows, LIFT_STRENGTH, n_digits <= MAX_LIFTED_DIGITS,
+        )  # fmt: skip
 
     def _readings(self, column: int) -> list[tuple[Any, int]]:
         """The rows' groups at every level, as wide as beliefs read them, and their number."""

@@ -76,11 +76,7 @@ class Rows:
 
     def digit(self, column: int, level: int) -> Integers:
         """The group's number inside the group of the level above, shape (rows,)."""
-        if level == 0:
-            return self.group(column, 0)
-        return (
-            self.group(column, level) - self.hierarchies[column].first_below[level - 1][self.group(column, level - 1)]
-        )
+        return self.hierarchies[column].digits[level][self.states[column]] if level else self.group(column, 0)
 
     def context(self, axes: Sequence[tuple[int, int]]) -> tuple[Integers, int]:
         """One number per row for the combination of groups, and how many combinations there can be."""

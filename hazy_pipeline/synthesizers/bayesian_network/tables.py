@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -44,9 +45,9 @@ class Layout:
     def axis_sizes(self) -> Integers:
         return np.array(self.sizes, dtype=np.int64)
 
-    @property
+    @cached_property
     def n_contexts(self) -> int:
-        return int(np.prod(self.sizes, dtype=np.int64))
+        return prod(self.sizes)
 
     @property
     def n_digits(self) -> int:
@@ -159,7 +160,7 @@ def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, room: 
     steps = zip(layout.family.steps, chain, grids[-2::-1], totals[::-1], strict=True)
     for number, (step, longer, grid, total) in enumerate(steps):
         before, result = result, room.empty(f"table {number % 2}", grid.shape, np.float64)
-        by.lengthen(grid, total, before, longer.sizes, longer.axis, longer.groups, min_rows, smoothing * step.strength,
+        by.lengthen(grid, total, before, np.array(longer.grid), longer.axis, longer.groups, min_rows, smoothing * step.strength,
                     LIFT_ROUNDS if step.lifted else 0, LIFT_STRENGTH, CERTAIN_ZERO, result, room.blocks)  # fmt: skip
     return result
 
@@ -168,7 +169,7 @@ def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, room: 
 class _Lengthening:
     """What a step does to the contexts: one axis gets finer groups, or instead of none so many."""
 
-    sizes: Integers  # of the longer context's axes, the node's own groups first
+    grid: tuple[int, ...]  # sizes of the longer context's axes, the node's own groups first
     axis: int
     groups: Integers  # of the shorter context, by the longer one's, on that axis
 
@@ -176,21 +177,21 @@ class _Lengthening:
     def of(cls, layout: Layout, number: int) -> "_Lengthening":
         step, before = layout.family.steps[number], _read(layout.family.steps[:number])
         after = before | {step.column: step.level}
-        sizes = np.array([layout.grid[0], *(layout.hierarchies[c].sizes[level] for c, level in after.items())])
+        grid = (layout.grid[0], *(layout.hierarchies[c].sizes[level] for c, level in after.items()))
         axis = 1 + list(after).index(step.column)
         if step.column in before:
-            return cls(sizes, axis, layout.hierarchies[step.column].project(step.level, before[step.column]))
-        return cls(sizes, axis, np.zeros(sizes[axis], dtype=np.int64))
+            return cls(grid, axis, layout.hierarchies[step.column].project(step.level, before[step.column]))
+        return cls(grid, axis, np.zeros(grid[axis], dtype=np.int64))
 
     @property
     def inner(self) -> int:
         """Combinations of the axes after that one."""
-        return int(self.sizes[self.axis + 1 :].prod())
+        return prod(self.grid[self.axis + 1 :])
 
     @property
     def n_shorter(self) -> int:
         """The number of shorter contexts."""
-        return int(self.sizes.prod() // self.sizes[self.axis] * (self.groups[-1] + 1))
+        return prod(self.grid) // self.grid[self.axis] * (int(self.groups[-1]) + 1)
 
 
 def _total(grid: NDArray[Any]) -> NDArray[Any]:
