@@ -69,7 +69,7 @@ class Helped(Generic[Result]):
         self._make: Callable[[int, int], Result] | None = None
         self._n = self._next = 0
         self._is_helped = self._is_over = False
-        self._made: list[Future[Result]] = []  # at most one, until it is taken
+        self._made: list[Result] = []  # at most one, until it is taken
 
     def __enter__(self) -> Self:
         return self
@@ -89,34 +89,38 @@ class Helped(Generic[Result]):
             self._changed.notify_all()
         for number in range(n):
             with self._changed:
-                made: Future[Result] | None = None
-                if self._is_helped:
-                    self._changed.wait_for(lambda: bool(self._made))
-                    made = self._made.pop()
+                self._changed.wait_for(lambda: bool(self._made) or not self._is_helped)
+                is_made = bool(self._made)
+                if is_made:
+                    result = self._made.pop()
                     self._changed.notify_all()
                 else:
                     self._next = number + 1
-            yield make(number, 0) if made is None else made.result()
+            yield result if is_made else make(number, 0)
 
     def help(self) -> None:
-        """Make the results that are still to be made; returns when all are, or at the end of the context."""
+        """Make the results that are still to be made; returns when all are, or at the end of the context.
+
+        What cannot be made raises here, and where the result is wanted it is tried again.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._make is not None or self._is_over)
             if self._make is None or self._is_over:
                 return
             self._is_helped, make, place = True, self._make, 1
-        while self._next < self._n and not self._is_over:
-            result: Future[Result] = Future()
-            try:
-                result.set_result(make(self._next, place))
-            except BaseException as error:  # for the thread that wants the result
-                result.set_exception(error)
-            place = 1 - place
+        try:
+            while self._next < self._n and not self._is_over:
+                result = make(self._next, place)
+                place = 1 - place
+                with self._changed:
+                    self._made.append(result)
+                    self._next += 1
+                    self._changed.notify_all()
+                    self._changed.wait_for(lambda: not self._made or self._is_over)
+        finally:
             with self._changed:
-                self._made.append(result)
-                self._next += 1
+                self._is_helped = False
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: not self._made or self._is_over)
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

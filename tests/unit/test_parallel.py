@@ -37,7 +37,7 @@ def test_a_helper_makes_the_results_that_are_left(comes_at):
         for number, result in enumerate(helped.results(work, 6)):
             if number == comes_at:
                 helper.start()
-                while not helped._is_helped:
+                while helper.is_alive() and not helped._is_helped:
                     is_helped.wait(0.001)
             found.append(result)
             in_use = next(place for of, place, _ in work.made if of == number)
@@ -50,6 +50,7 @@ def test_a_helper_makes_the_results_that_are_left(comes_at):
     assert [own for _, _, own in work.made] == [number <= comes_at for number in range(6)]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("fails_at", [1, 4])
 def test_an_error_is_raised_where_the_result_is_wanted(fails_at):
     work, found = Work(fails_at), []

@@ -17,7 +17,7 @@ class Room:
     """
 
     def __init__(self, n_bytes: int = 0) -> None:
-        """`n_bytes`: what most arrays will be at the largest; less is more where they are not known, as growing takes fresh pages."""
+        """`n_bytes`: what most arrays need at the largest, where that is known; one that grows takes fresh pages."""
         self._n_bytes = n_bytes
         self._bytes: dict[str, NDArray[np.uint8]] = {}
 

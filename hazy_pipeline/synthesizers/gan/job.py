@@ -17,6 +17,8 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
+from torch.nn import Module
+from torch.nn.parallel import DistributedDataParallel
 
 from hazy_pipeline.synthesizers.gan.layout import Layout
 from hazy_pipeline.synthesizers.gan.trainer import build_trainer
@@ -50,7 +52,7 @@ class Job:
         return self.devices if isinstance(self.devices, int) else len(self.devices)
 
     def trainer(self, rank: int) -> pl.Trainer:
-        together = DDPStrategy(
+        together = Together(
             cluster_environment=_Companions(rank, self.port), timeout=LONGEST_WAIT, find_unused_parameters=True
         )
         return build_trainer(
@@ -92,6 +94,27 @@ class Job:
         state = json.loads(str(arrays.pop("job")))
         layout = {"modes": tuple(state["modes"]), "sizes": tuple(state["sizes"])}
         return cls(**{**state, **layout, "settings": Settings(**state["settings"])}), arrays
+
+
+class Together(DDPStrategy):
+    """Lightning's, whose processes can be let go of without waiting for each other."""
+
+    _ddp: DistributedDataParallel | None = None
+
+    def _setup_model(self, model: Module) -> DistributedDataParallel:
+        self._ddp = super()._setup_model(model)
+        return self._ddp
+
+    def let_go(self) -> None:
+        """After the training: give up what adds gradients up, before the group of processes that it uses.
+
+        The group's last owner waits for a thread of it. That must not be the reducer, which an exception's frames may hold for
+        long: it would keep Python's lock meanwhile, for which the thread may be waiting itself. Python's own reference to the
+        group gives the lock up.
+        """
+        if self._ddp is not None:
+            del self._ddp.reducer, self._ddp.logger
+            self._ddp = None
 
 
 class _Content(mmap.mmap):

@@ -26,7 +26,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch._C._distributed_c10d import TCPStore
 
-from hazy_pipeline.synthesizers.gan.job import END, GO_ON, HOST, LONGEST_WAIT, READY, Job
+from hazy_pipeline.synthesizers.gan.job import END, GO_ON, HOST, LONGEST_WAIT, READY, Job, Together
 from hazy_pipeline.synthesizers.gan.training import GanTraining
 
 TO_END = 10.0  # seconds that a companion may take to end, after the training or an error
@@ -87,6 +87,8 @@ class Companions:
                     raise CompanionError(ended.obituary()) from error
                 raise
             finally:
+                assert isinstance(trainer.strategy, Together)
+                trainer.strategy.let_go()
                 if torch.distributed.is_initialized():  # the next training has other companions
                     torch.distributed.destroy_process_group()
 
