@@ -26,6 +26,8 @@ BEST_EARLIER = 2  # configurations of a candidate that its next study begins wit
 MARGIN = 0.01  # a change of the score that is never called a change
 GAP_MARGIN = 0.03  # the same for its distance to real rows: other samples of unchanged data moved it by up to 0.028
 ERRORS = 2.0
+# At most, of a score that is no worse than before: near nothing a factor of it is hardly known, and its error would excuse all.
+MOST_ERROR = 0.05
 ENOUGH_FITS = 3  # of a choice, from which on what they differ by is believed: two may lie far apart by chance
 ALIKE = 2.0  # times as many rows: scores of a family on them may be compared
 NORMAL = 1.4826  # a normal distribution's standard deviation in median absolute deviations
@@ -176,7 +178,7 @@ def why_too_far(winner: str, gap: float, error: float, gaps: Sequence[float]) ->
     which are four scores; nor is GAP_MARGIN. Where it was hardly fitted since it was chosen, one standard error more is its
     luck: it was the best of many.
     """
-    usual = median(gaps)
+    usual, error = median(gaps), min(error, MOST_ERROR)
     luck = error if len(gaps) < ENOUGH_FITS else 0.0
     if gap <= usual + max(noise(error, gaps), ERRORS * 2 * error + luck, GAP_MARGIN):
         return None
@@ -207,7 +209,7 @@ def noise(error: float, gaps: Sequence[float]) -> float:
     enough of them to tell."""
     usual = median(gaps) if gaps else 0.0
     spread = NORMAL * median([abs(gap - usual) for gap in gaps]) if len(gaps) >= ENOUGH_FITS else 0.0
-    return max(MARGIN, ERRORS * max(spread, 2**0.5 * error))
+    return max(MARGIN, ERRORS * max(spread, 2**0.5 * min(error, MOST_ERROR)))
 
 
 def _past(given: dict[str, Any]) -> Past:

@@ -203,3 +203,10 @@ def test_scores_on_three_times_as_many_rows_are_not_compared() -> None:
     assert found.gaps(199) == found.gaps(51) == found.gaps(100)
     assert found.gaps(300) == found.gaps(33) == []
     assert History((PAST,)).gaps(320) == pytest.approx([0.97 - 0.95 + 0.06])
+
+
+def test_a_score_near_nothing_is_not_excused_by_its_own_error() -> None:
+    """A factor of it is close to 0 and hardly known, so that the score's error is many times that of a score as before."""
+    assert why_too_far("a", 0.64, 0.12, [0.23]) is not None
+    assert why_too_far("a", 0.26, 0.12, [0.23]) is None
+    assert noise(0.12, [0.23]) == noise(0.05, [0.23]) > noise(0.01, [0.23])
