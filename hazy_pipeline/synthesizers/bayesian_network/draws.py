@@ -89,9 +89,7 @@ class Draws:
             return
         column, level = layout.family.column, layout.family.level
         above = self.groups[column, level - 1] if level else None
-        values = (
-            np.empty(self.n_rows, dtype=np.int64) if self.room is None else self.room[len(self.groups), : self.n_rows]
-        )
+        values = np.empty(self.n_rows, dtype=np.int64)
         compiled.draws.draw_once(table, context, words, layout.first_below, above, values)
         self.groups[column, level] = values
 
