@@ -13,6 +13,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+PLACES = 4  # where results are made that one thread makes for another: one in use, two in the making, and one that waits
 ROWS_FOR_THREADS = 40_000  # of one column: with fewer, threads wait longer for Python than arrays take
 
 
@@ -58,8 +59,8 @@ class Aside(Generic[Result]):
 
 
 class Helped(Generic[Result]):
-    """Results made one after the other, each by the thread that wants it, until another thread comes to `help`: that one makes the
-    next result while this one uses the last.
+    """Results made one after the other by the thread that wants them, until another thread comes to `help`: from then on both
+    make the next ones while any are missing that are wanted before.
 
     As a context manager it sends the helper home.
     """
@@ -67,9 +68,11 @@ class Helped(Generic[Result]):
     def __init__(self) -> None:
         self._changed = Condition()
         self._make: Callable[[int, int], Result] | None = None
-        self._n = self._next = 0
-        self._is_helped = self._is_over = False
-        self._made: list[Result] = []  # at most one, until it is taken
+        self._n = self._next = 0  # the next one that nobody makes
+        self._is_over = False
+        self._made: dict[int, tuple[int, Result]] = {}  # by number, until they are taken: the place, and the result
+        self._failed: set[int] = set()
+        self._places = list(range(PLACES))
 
     def __enter__(self) -> Self:
         return self
@@ -82,24 +85,38 @@ class Helped(Generic[Result]):
     def results(self, make: Callable[[int, int], Result], n: int) -> Iterator[Result]:
         """The results of `make(number, place)` for the numbers below `n`, in turn.
 
-        `place`: 0 or 1; what a result at the same place was made of is no longer used when the next one is made there.
+        `place`: one of PLACES; what a result at the same place was made of is no longer used when the next one is made there.
         """
         with self._changed:
             self._make, self._n = make, n
             self._changed.notify_all()
         for number in range(n):
+            place, result = self._wanted(make, number)
+            yield result
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._made) or not self._is_helped)
-                is_made = bool(self._made)
-                if is_made:
-                    result = self._made.pop()
-                    self._changed.notify_all()
+                self._places.append(place)
+                self._changed.notify_all()
+
+    def _wanted(self, make: Callable[[int, int], Result], number: int) -> tuple[int, Result]:
+        """The place and the result; while somebody else makes it, later ones are made here."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: number in self._made or number in self._failed or self._can_be_made())
+                if number in self._made:
+                    return self._made.pop(number)
+                if number in self._failed:
+                    self._failed.remove(number)
+                    here, place = number, self._places.pop()
                 else:
-                    self._next = number + 1
-            yield result if is_made else make(number, 0)
+                    here, place = self._taken()
+            made = place, make(here, place)
+            if here == number:
+                return made
+            with self._changed:
+                self._made[here] = made
 
     def help(self) -> None:
-        """Make the results that are still to be made; returns when all are, or at the end of the context.
+        """Make results that are still to be made; returns when all are, or at the end of the context.
 
         What cannot be made raises here, and where the result is wanted it is tried again.
         """
@@ -107,20 +124,33 @@ class Helped(Generic[Result]):
             self._changed.wait_for(lambda: self._make is not None or self._is_over)
             if self._make is None or self._is_over:
                 return
-            self._is_helped, make, place = True, self._make, 1
-        try:
-            while self._next < self._n and not self._is_over:
-                result = make(self._next, place)
-                place = 1 - place
-                with self._changed:
-                    self._made.append(result)
-                    self._next += 1
-                    self._changed.notify_all()
-                    self._changed.wait_for(lambda: not self._made or self._is_over)
-        finally:
+            make = self._make
+        while True:
             with self._changed:
-                self._is_helped = False
-                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._can_be_made() or self._next >= self._n or self._is_over)
+                if self._next >= self._n or self._is_over:
+                    return
+                number, place = self._taken()
+            made = None
+            try:
+                made = place, make(number, place)
+            finally:
+                with self._changed:
+                    if made is None:
+                        self._failed.add(number)
+                        self._places.append(place)
+                    else:
+                        self._made[number] = made
+                    self._changed.notify_all()
+
+    def _can_be_made(self) -> bool:
+        """Whether there is another one to make, and a place for it beside what has to be made again."""
+        return self._next < self._n and len(self._places) > len(self._failed)
+
+    def _taken(self) -> tuple[int, int]:
+        """The number that its caller will make now, and where."""
+        self._next += 1
+        return self._next - 1, self._places.pop()
 
 
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

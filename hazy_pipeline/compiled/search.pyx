@@ -11,10 +11,12 @@ import numpy as np
 from libc.math cimport INFINITY, isnan, log
 from libc.stdint cimport int32_t, uint16_t
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
 
 
 cdef enum:
     MAX_BLOCKS = 32
+    MAX_STRENGTHS = 16
 
 
 cdef class Workspace:
@@ -33,6 +35,7 @@ cdef class Workspace:
     # By strength and least number of rows, (rows + 1,): so many times the logarithm of so many rows, less the row itself, and
     # what the shorter context weighs; 0 below the least.
     cdef dict logarithms
+    cdef const double* of_strength[MAX_STRENGTHS]
 
     def __init__(self, Py_ssize_t n_rows):
         self.logarithms = {}
@@ -49,6 +52,17 @@ cdef class Workspace:
             logs[:min_rows] = 0.0
             self.logarithms[key] = logs
         return self.logarithms[key]
+
+    cdef const double** all_total_logs(self, const double[::1] strengths, Py_ssize_t min_rows) except NULL:
+        """As `total_logs`, of some strengths; until the next call."""
+        cdef Py_ssize_t i
+        cdef double[::1] logs
+        if strengths.shape[0] > MAX_STRENGTHS:
+            raise ValueError(f"{strengths.shape[0]} strengths; at most {MAX_STRENGTHS}")
+        for i in range(strengths.shape[0]):
+            logs = self.total_logs(strengths[i], min_rows)
+            self.of_strength[i] = &logs[0]
+        return self.of_strength
 
     cdef void* take(self, size_t n_bytes, size_t* size) except NULL:
         """At least so many bytes, of whatever was there before; `size`: how many they are."""
@@ -290,7 +304,7 @@ cdef class Belief:
                     for level in range(first[column], first[column + 1]):
                         self.see(groups[level], sizes[level], &seen[n_seen])
                         seen[n_seen].column, seen[n_seen].level = column, level - first[column]
-                        seen[n_seen].score = scores[level] = self.score_of(&seen[n_seen], &seen[n_seen].plain, strength, total_logs)
+                        seen[n_seen].score = scores[level] = self.score_of(&seen[n_seen], &seen[n_seen].plain, strength, &total_logs[0])
                         if n_seen < n_kept:
                             n_seen += 1
                         else:
@@ -360,7 +374,7 @@ cdef class Belief:
         seen.n_totals, seen.n_entries = n_totals, n_entries
         seen.plain.n, seen.plain.singles, seen.plain.settled = n_cells, singles, settled
 
-    cdef double score_of(self, const _Seen* seen, const _Scored* cells, double strength, const double[::1] total_logs) noexcept nogil:
+    cdef double score_of(self, const _Seen* seen, const _Scored* cells, double strength, const double* total_logs) noexcept nogil:
         cdef double result = cells.settled + cells.singles * log(strength)
         cdef Py_ssize_t i
         for i in range(cells.n):
@@ -384,13 +398,15 @@ cdef class Sight:
     cdef Py_ssize_t n_groups
     cdef _Seen seen
     cdef _Scored lifted  # as `seen.plain`, where the shorter context is lifted
-    cdef int32_t[::1] lifted_counts
-    cdef double[::1] lifted_owns
     cdef bint is_lifted
-    cdef double[:, ::1] factors  # (own groups x groups, digits)
-    cdef double[:, ::1] pair_counts, expected
-    cdef double[::1] hold  # (own groups x groups,)
-    cdef double[::1] lifted_own  # (entries,) in the order in which contexts and their cells are counted
+    cdef double* factors  # (own groups x groups, digits)
+    cdef double* pair_counts
+    cdef double* expected
+    cdef double* hold  # (own groups x groups,)
+    cdef double* lifted_own  # (n_lifted,) of entries in the order in which contexts and their cells are counted
+    cdef Py_ssize_t n_lifted
+    cdef void* block  # where all of the lift lies, and its size in bytes
+    cdef size_t block_size
 
     @staticmethod
     cdef Sight of(Belief before, const uint16_t[::1] group, Py_ssize_t n_groups, _Seen* seen):
@@ -410,41 +426,40 @@ cdef class Sight:
     def __dealloc__(self):
         if self.before is None or self.before.work is None:  # the collector of cycles was here before
             free(self.seen.block)
+            free(self.block)
         else:
             self.before.work.give(self.seen.block, self.seen.block_size)
+            self.before.work.give(self.block, self.block_size)
 
     def score(self, double strength, bint lifted=False):
         if lifted:
             self.lift()
         cdef double[::1] total_logs = self.before.work.total_logs(strength, self.before.min_rows)
-        return self.scored(strength, lifted, total_logs)
+        return self.scored(strength, lifted, &total_logs[0])
 
     def uphill(self, double[::1] strengths, Py_ssize_t start, double at_start, bint lifted=False):
-        cdef Py_ssize_t best = start, i
+        cdef Py_ssize_t best = start, i, n = strengths.shape[0]
         cdef double best_score = at_start, score
         cdef int way
-        cdef Workspace work = self.before.work
-        cdef double[::1] totals
+        cdef const double** total_logs = self.before.work.all_total_logs(strengths, self.before.min_rows)
         if lifted:
             self.lift()
-        if isnan(at_start):
-            totals = work.total_logs(strengths[start], self.before.min_rows)
-            best_score = self.scored(strengths[start], lifted, totals)
-        for way in (1, -1):
-            i = start + way
-            while 0 <= i < strengths.shape[0]:
-                totals = work.total_logs(strengths[i], self.before.min_rows)
-                with nogil:
-                    score = self.scored(strengths[i], lifted, totals)
-                if score <= best_score:
+        with nogil:
+            if isnan(at_start):
+                best_score = self.scored(strengths[start], lifted, total_logs[start])
+            for way in range(1, -2, -2):
+                i = start + way
+                while 0 <= i < n:
+                    score = self.scored(strengths[i], lifted, total_logs[i])
+                    if score <= best_score:
+                        break
+                    best, best_score = i, score
+                    i += way
+                if best != start:
                     break
-                best, best_score = i, score
-                i += way
-            if best != start:
-                break
         return best_score, best
 
-    cdef double scored(self, double strength, bint lifted, const double[::1] total_logs) noexcept nogil:
+    cdef double scored(self, double strength, bint lifted, const double* total_logs) noexcept nogil:
         return self.before.score_of(&self.seen, &self.lifted if lifted else &self.seen.plain, strength, total_logs)
 
     cdef lift(self):
@@ -457,53 +472,52 @@ cdef class Sight:
         self.is_lifted = True
         cdef Belief before = self.before
         cdef Workspace work = before.work
-        cdef Py_ssize_t k = before.n_digits, n_pairs = before.n_groups * self.n_groups
-        cdef double[:, ::1] counts = np.zeros((n_pairs, k))
-        cdef double[:, ::1] expected = np.zeros((n_pairs, k))
-        cdef int32_t[::1] entry_total = np.empty(before.n_rows, np.int32)
+        cdef Py_ssize_t k = before.n_digits, n_pairs = before.n_groups * self.n_groups, most = before.n_rows, at_most = most // 2 + 1
         cdef Py_ssize_t context, entry, n = 0, begin, pair, cell, d, of_group
         cdef int32_t g, count
         cdef double rows, wanted, own, total
-        self.hold = np.empty(n_pairs)
         cdef double* distribution
         cdef double* factor
+        cdef size_t n_doubles = n_pairs * (3 * k + 1) + most + at_most
+        self.block = work.take(n_doubles * sizeof(double) + (at_most + most) * sizeof(int32_t), &self.block_size)
+        cdef double* counts = <double*> self.block
+        cdef double* expected = counts + n_pairs * k
+        cdef double* factors = expected + n_pairs * k
+        cdef double* lifted = factors + n_pairs * (k + 1)
+        cdef _Scored cells
+        cells.n, cells.own, cells.singles, cells.settled = 0, lifted + most, 0, 0.0
+        cells.count = <int32_t*> (cells.own + at_most)
+        cdef int32_t* entry_total = cells.count + at_most
+        self.pair_counts, self.expected, self.factors, self.hold, self.lifted_own = counts, expected, factors, factors + n_pairs * k, lifted
+        memset(counts, 0, 2 * n_pairs * k * sizeof(double))
+        cdef double settled = 1.0  # probabilities of rows, multiplied: one logarithm for many of them
         with nogil:
             for context in range(before.n_contexts):
                 begin, of_group = n, before.group[context] * self.n_groups
                 n = before.parted(context, &self.group[0], self.n_groups, n)
                 for entry in range(begin, n):
                     g, cell, count = work.entry_group[entry], work.entry_cell[entry], work.entry_count[entry]
-                    counts[of_group + g, before.digit[cell]] += count
-                    distribution, factor = before.all + cell * k, &expected[of_group + g, 0]
+                    counts[(of_group + g) * k + before.digit[cell]] += count
+                    distribution, factor = before.all + cell * k, expected + (of_group + g) * k
                     for d in range(k):
                         factor[d] += count * distribution[d]
                     entry_total[entry] = work.total[g] if work.total[g] >= before.min_rows else 0
                 for entry in range(begin, n):
                     work.total[work.entry_group[entry]] = 0
-        self.factors = np.empty((n_pairs, k))
-        self.pair_counts, self.expected = counts, expected
-        self.lifted_own = np.empty(n)
-        cdef double[:, ::1] factors = self.factors
-        cdef double[::1] lifted = self.lifted_own
-        self.lifted_counts, self.lifted_owns = np.empty(before.n_rows // 2 + 1, np.int32), np.empty(before.n_rows // 2 + 1)
-        cdef _Scored cells
-        cells.n, cells.count, cells.own, cells.singles, cells.settled = 0, &self.lifted_counts[0], &self.lifted_owns[0], 0, 0.0
-        cdef double settled = 1.0  # probabilities of rows, multiplied: one logarithm for many of them
-        with nogil:
             for pair in range(n_pairs):
                 rows = 0.0
-                for d in range(k):
-                    rows += counts[pair, d]
+                for d in range(pair * k, (pair + 1) * k):
+                    rows += counts[d]
                 self.hold[pair] = before.hold / max(rows, 1.0)
-                for d in range(k):
-                    wanted = counts[pair, d] / expected[pair, d] if expected[pair, d] > 1e-9 else 0.0
-                    factors[pair, d] = (wanted + self.hold[pair]) / (1.0 + self.hold[pair]) if expected[pair, d] > 1e-9 else 1.0
+                for d in range(pair * k, (pair + 1) * k):
+                    wanted = counts[d] / expected[d] if expected[d] > 1e-9 else 0.0
+                    factors[d] = (wanted + self.hold[pair]) / (1.0 + self.hold[pair]) if expected[d] > 1e-9 else 1.0
             entry = 0
             for context in range(before.n_contexts):
                 of_group = before.group[context] * self.n_groups
                 while entry < n and work.entry_cell[entry] < before.first_cell[context + 1]:
                     pair, cell = of_group + work.entry_group[entry], work.entry_cell[entry]
-                    distribution, factor = before.all + cell * k, &factors[pair, 0]
+                    distribution, factor = before.all + cell * k, factors + pair * k
                     own, total = self.own_lifted(cell, pair), 0.0
                     for d in range(k):
                         total += distribution[d] * factor[d]
@@ -524,14 +538,15 @@ cdef class Sight:
                         cells.settled += count * log(own)
                     entry += 1
             cells.settled += log(settled)
-        self.lifted = cells
+        self.lifted, self.n_lifted = cells, n
 
     cdef inline double own_lifted(self, Py_ssize_t cell, Py_ssize_t pair) noexcept nogil:
         """Of the row's own value, before the values add up to one again."""
         cdef Py_ssize_t d = self.before.digit[cell]
         cdef double own = self.before.own[cell], hold = self.hold[pair]
-        cdef double left_out = (self.pair_counts[pair, d] - 1.0) / max(self.expected[pair, d] - own, 1e-9)
-        return own * min((left_out + hold) / (1.0 + hold), self.factors[pair, d])
+        cdef Py_ssize_t place = pair * self.before.n_digits + d
+        cdef double left_out = (self.pair_counts[place] - 1.0) / max(self.expected[place] - own, 1e-9)
+        return own * min((left_out + hold) / (1.0 + hold), self.factors[place])
 
     def believed(self, double strength, bint lifted=False):
         cdef Belief before = self.before
@@ -541,7 +556,7 @@ cdef class Sight:
             self.lift()
         after.work, after.n_rows, after.n_digits, after.n_groups = work, before.n_rows, before.n_digits, before.n_groups
         after.min_rows, after.hold = before.min_rows, before.hold
-        cdef Py_ssize_t n_cells = self.lifted_own.shape[0] if lifted else self.seen.n_entries
+        cdef Py_ssize_t n_cells = self.n_lifted if lifted else self.seen.n_entries
         after.make_room(n_cells, n_cells, before.all != NULL)
         # By group, of the context at hand: its cells, and where its next cell, its next cell's rows and its next row go.
         cdef int32_t[:, ::1] places = np.zeros((4, self.n_groups), np.int32)
@@ -616,7 +631,7 @@ cdef class Sight:
                 pair = of_node * self.n_groups + self.before.work.entry_group[entry]
                 scale = own / self.own_lifted(old, pair)
                 for d in range(k):
-                    after.all[cell * k + d] = self.before.all[old * k + d] * self.factors[pair, d] * scale
+                    after.all[cell * k + d] = self.before.all[old * k + d] * self.factors[pair * k + d] * scale
             else:
                 for d in range(k):
                     after.all[cell * k + d] = self.before.all[old * k + d]

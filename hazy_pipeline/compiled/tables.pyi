@@ -21,18 +21,20 @@ def coarsen(counts: Integers, groups: Integers, inner: int, coarser: Integers, t
 
 def lengthen(counts: Integers, total: Integers, shorter: Floats, sizes: Integers, axis: int, groups: Integers,
              min_rows: int, weight: float, rounds: int, strength: float, certain_zero: float, result: Floats,
-             blocks: Blocks) -> None:  # fmt: skip
+             pair_counts: Floats | None, blocks: Blocks) -> None:  # fmt: skip
     """Probabilities of the longer contexts from those of the shorter ones: one step of the chain.
 
     `counts`, `total`: rows of the longer contexts, as of `coarsen`; `sizes`: of their axes, the node's own groups first;
     `groups`: of the shorter contexts, by the longer ones' on `axis`; `weight`: rows that the shorter context weighs, after
     so many `rounds` of fitting, held back by `strength` rows; `certain_zero`: rows expected from which on none seen means
-    impossible; `result`: filled, shape (contexts, digits).
+    impossible; `result`: filled, shape (contexts, digits); `pair_counts`: filled, if given: rows of every parent's table, one
+    after the other, shape (own groups, parent's groups, digits) each.
     """
 
-def calibrate(counts: Integers, table: Floats, drawn: Integers, sizes: Integers, rounds: int, strength: float,
+def calibrate(pair_counts: Floats, table: Floats, drawn: Integers, sizes: Integers, rounds: int, strength: float,
               result: NDArray[Any], blocks: Blocks) -> None:  # fmt: skip
     """Iterative proportional fitting of a table to its counts of every pair, over the rows `drawn` per context.
 
-    `sizes`: of the contexts' axes, the node's own groups first; `result`: filled, float32 of the table's shape.
+    `pair_counts`: as `lengthen` leaves them; `sizes`: of the contexts' axes, the node's own groups first; `result`: filled,
+    float32 of the table's shape.
     """

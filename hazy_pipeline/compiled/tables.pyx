@@ -8,7 +8,7 @@ Few contexts hold rows: only there do counts and weights matter, the rest follow
 cimport cython
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memset
+from libc.string cimport memchr, memcpy, memset
 
 from hazy_pipeline.compiled.numbers cimport _pairwise_sum
 
@@ -96,26 +96,6 @@ cdef class _Pairs:
                 pair = self.counts + rows.place[i * self.n + j]
                 for x in range(k):
                     pair[x] += here[x]
-
-    cdef void count_all(self, const int64_t* counts, Py_ssize_t* axis) noexcept nogil:
-        """As `count`, of all contexts, most of which hold no rows. `axis`: zeros, as which they are left, too."""
-        cdef Py_ssize_t outer, group, j, x, k = self.n_digits, size = self.sizes[self.n]
-        cdef double* pair
-        cdef int64_t found
-        for outer in range(self.n_contexts // size):
-            for group in range(size):
-                found = 0
-                for x in range(k):
-                    found |= counts[x]
-                if found:
-                    axis[self.n] = group
-                    for j in range(self.n):
-                        pair = self.counts + self.start[j] + (axis[0] * self.sizes[j + 1] + axis[j + 1]) * k
-                        for x in range(k):
-                            pair[x] += counts[x]
-                counts += k
-            _advance(axis, &self.sizes[0], self.n)
-        axis[self.n] = 0
 
     cdef void fit(self, _Occupied rows, double* p, int rounds, double strength) noexcept nogil:
         if self.n_digits == 2:
@@ -407,7 +387,7 @@ cdef inline Py_ssize_t _shorter(Py_ssize_t context, const int64_t[::1] groups, P
 
 def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const double[:, ::1] shorter,
              const int64_t[::1] sizes, Py_ssize_t axis, const int64_t[::1] groups, Py_ssize_t min_rows, double weight,
-             int rounds, double strength, double certain_zero, double[:, ::1] result, Blocks blocks):
+             int rounds, double strength, double certain_zero, double[:, ::1] result, double[::1] pair_counts, Blocks blocks):
     if counts.shape[0] == 0:
         return
     cdef Py_ssize_t k = counts.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, row, start
@@ -424,6 +404,8 @@ def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const doubl
     cdef double* common = <double*> blocks.take(COMMON, k * sizeof(double))
     with nogil:
         pairs.count(rows, &counts[0, 0])
+    if pair_counts is not None:
+        memcpy(&pair_counts[0], pairs.counts, pairs.start[pairs.n] * sizeof(double))
     if rounds:
         p = <double*> blocks.take(PROBABILITIES, rows.n * k * sizeof(double))
         for i in range(axis + 1, last + 1):
@@ -470,11 +452,11 @@ def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const doubl
             _advance(place, &sizes[0], last)
 
 
-def calibrate(const int64_t[:, ::1] counts, const double[:, ::1] table, const int64_t[::1] drawn,
+def calibrate(const double[::1] pair_counts, const double[:, ::1] table, const int64_t[::1] drawn,
               const int64_t[::1] sizes, int rounds, double strength, float[:, ::1] result, Blocks blocks):
-    if counts.shape[0] == 0:
+    if table.shape[0] == 0:
         return
-    cdef Py_ssize_t k = counts.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, size = sizes[last]
+    cdef Py_ssize_t k = table.shape[1], last = sizes.shape[0] - 1, i, x, c = 0, outer, group, size = sizes[last]
     cdef double mass
     cdef const double* source
     cdef const double* factor
@@ -485,7 +467,7 @@ def calibrate(const int64_t[:, ::1] counts, const double[:, ::1] table, const in
     cdef double* common = <double*> blocks.take(COMMON, 2 * k * sizeof(double))
     cdef double* moved = common + k
     with nogil:
-        pairs.count_all(&counts[0, 0], place)
+        memcpy(pairs.counts, &pair_counts[0], pairs.start[pairs.n] * sizeof(double))
         for i in range(rows.n):
             for x in range(k):
                 p[i * k + x] = table[rows.context[i], x]

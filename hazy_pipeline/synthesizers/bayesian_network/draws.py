@@ -12,7 +12,7 @@ from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.room import Room
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
-from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, calibrated
+from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, Smoothed, calibrated
 
 SUMS_PER_CELL = 4  # probabilities that are added up in the time that a cell of an alias table takes to be built
 CELLS_AT_ONCE = 1_000_000  # of the tables' that are added up together in NumPy
@@ -36,20 +36,15 @@ class Draws:
             context += self.groups[axis]
         return context
 
-    def calibrate(self, layouts: Iterable[Layout], counted: Iterable[tuple[Integers, Floats]],
-                  ) -> tuple[Probabilities, ...]:  # fmt: skip
-        """Draw one node after the other, each from its table as calibrated on the rows drawn so far: see `calibrated`.
-
-        `counted`: each node's counts and its table.
-        """
+    def calibrate(self, layouts: Iterable[Layout], nodes: Iterable[Smoothed]) -> tuple[Probabilities, ...]:
+        """Draw one node after the other, each from its table as calibrated on the rows drawn so far: see `calibrated`."""
         layouts, moved = list(layouts), []
         room = Room(8 * max((layout.n_cells for layout in layouts), default=0))
-        for layout, (count, table) in zip(layouts, counted, strict=True):
+        for layout, (pairs, table, out) in zip(layouts, nodes, strict=True):
             context, drawn = self._contexts(layout, room)
-            out = np.empty(table.shape, dtype=np.float32)
             fitted: Floats | Probabilities = table
             if layout.family.steps:
-                fitted = calibrated(layout, count, table, drawn, out=out, room=room)
+                fitted = calibrated(layout, pairs, table, drawn, out=out, room=room)
             if fitted is not out:
                 out[:] = fitted
             moved.append(out)

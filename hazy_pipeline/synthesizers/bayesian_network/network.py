@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hazy_pipeline import compiled
-from hazy_pipeline.encode.arrays import Floats, Integers
-from hazy_pipeline.parallel import Helped, ahead, n_cores, side_by_side
+from hazy_pipeline.encode.arrays import Integers
+from hazy_pipeline.parallel import PLACES, Helped, ahead, n_cores, side_by_side
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Bins, Hierarchy, bins_from_json, bins_to_json
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
@@ -19,7 +19,7 @@ from hazy_pipeline.synthesizers.bayesian_network.numeric_target import NumericTa
 from hazy_pipeline.synthesizers.bayesian_network.room import Room
 from hazy_pipeline.synthesizers.bayesian_network.selection import Selection
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
-from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
+from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, Smoothed, smoothed
 from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel
 
 # Drawn to calibrate the tables on: as many as the rows counted, within these bounds.
@@ -29,7 +29,6 @@ ROWS_AT_ONCE = 16_384  # drawn together: few enough for a core's cache; part of 
 
 Batch = TypeVar("Batch")
 Redraw = TargetModel | NumericTarget
-Smoothed = tuple[Integers, Floats]  # a node's counts and its table
 Encoded = Mapping[str, NDArray[Any]]  # modelled columns by name: float64 with NaN, or int32 codes
 
 
@@ -201,17 +200,17 @@ def build_network(families: Sequence[Family], bins: dict[str, Bins], counts: Seq
     shapes = layouts(families, bins)
 
     is_long = sum(layout.n_cells for layout in shapes) > CELLS_FOR_THREADS
-    room = [Room(8 * max((layout.n_cells for layout in shapes), default=0)) for _ in range(2)]
+    room = [Room(8 * max((layout.n_cells for layout in shapes), default=0)) for _ in range(PLACES)]
 
-    def smoothed(i: int, place: int | None = None) -> Smoothed:
+    def smooth(i: int, place: int | None = None) -> Smoothed:
         own = None if place is None else room[place]
         count = counts.at(i, own) if isinstance(counts, CountedRows) else counts[i]
-        return count, probabilities(shapes[i], count, smoothing=smoothing, min_rows=min_rows, room=own)
+        return smoothed(shapes[i], count, smoothing=smoothing, min_rows=min_rows, room=own)
 
     if compiled.tables is None:
-        each = ahead(smoothed, range(len(shapes)), n_cores() if is_long else 1)
+        each = ahead(smooth, range(len(shapes)), n_cores() if is_long else 1)
     else:
-        each = (helped if helped is not None and is_long else Helped[Smoothed]()).results(smoothed, len(shapes))
+        each = (helped if helped is not None and is_long else Helped[Smoothed]()).results(smooth, len(shapes))
     draws = Draws(n_drawn, rng)
     network = Network(bins, tuple(families), draws.calibrate(shapes, each))
     return network, draws.rows(network.hierarchies)

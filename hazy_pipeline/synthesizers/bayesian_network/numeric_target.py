@@ -19,7 +19,7 @@ from hazy_pipeline.synthesizers.bayesian_network.bins import COARSE_GROUPS, Hier
 from hazy_pipeline.synthesizers.bayesian_network.draws import Draws
 from hazy_pipeline.synthesizers.bayesian_network.search import CANDIDATES, Search
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, information_about
-from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, probabilities
+from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, Probabilities, smoothed
 from hazy_pipeline.synthesizers.bayesian_network.trees import MAX_COLUMNS, Trees, cross_fitted
 
 FORECAST_BINS = 64
@@ -92,10 +92,10 @@ class CountedTarget:
         edges = np.quantile(forecast, np.cumsum(self.bin_counts)[:-1] / self.bin_counts.sum())
         seen = with_forecast(drawn, forecast, edges, self.forecast)
         draws, layouts = _drawn_but(seen, self.column, self.families, rng)
-        smoothed = ((counts, probabilities(layout, counts, smoothing=self.smoothing, min_rows=self.min_rows))
-                   for layout, counts in zip(layouts, self.counts, strict=True))  # fmt: skip
+        nodes = (smoothed(layout, counts, smoothing=self.smoothing, min_rows=self.min_rows)
+                 for layout, counts in zip(layouts, self.counts, strict=True))  # fmt: skip
         return NumericTarget(
-            self.column, self.trees, edges, self.forecast, self.families, draws.calibrate(layouts, smoothed)
+            self.column, self.trees, edges, self.forecast, self.families, draws.calibrate(layouts, nodes)
         )
 
 

@@ -36,7 +36,6 @@ from hazy_pipeline.synthesizers.bayesian_network.network import (
     CountedRows,
     Encoded,
     Network,
-    Smoothed,
     build_network,
     count_tables,
     to_rows,
@@ -50,6 +49,7 @@ from hazy_pipeline.synthesizers.bayesian_network.orders import find_structure
 from hazy_pipeline.synthesizers.bayesian_network.selection import DRAWN_PER_ROW, Selection, fit_selection
 from hazy_pipeline.synthesizers.bayesian_network.selection import MAX_ROWS as SELECTION_ROWS
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows
+from hazy_pipeline.synthesizers.bayesian_network.tables import Smoothed
 from hazy_pipeline.synthesizers.bayesian_network.target import (
     CALIBRATION_ROWS,
     TargetModel,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,18 @@ from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, 
 
 LIFT_ROUNDS = 3
 CALIBRATION_ROUNDS = 3
+PAGE = 4096  # bytes that the system gives at a time
 CERTAIN_ZERO = 15.0  # rows expected under independence from which on none seen means impossible (p < 1e-6)
 
 Probabilities = NDArray[np.float32]
+
+
+class Smoothed(NamedTuple):
+    """A node's table, what it takes to calibrate it, and where it may lie then."""
+
+    pairs: Floats  # as of `pair_counts`
+    table: Floats  # as of `probabilities`
+    out: Probabilities
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,11 @@ class Layout:
     def n_cells(self) -> int:
         return self.n_contexts * self.n_digits
 
+    @property
+    def n_pair_cells(self) -> int:
+        """Of the tables of the node and each of its parents."""
+        return self.grid[0] * sum(self.grid[1:]) * self.n_digits
+
     def to_grid(self, table: NDArray[Any]) -> NDArray[Any]:
         """(contexts, digits) -> (digits, *grid). Digits come first, so that sums over few digits run along long rows."""
         return np.ascontiguousarray(table.T).reshape(self.n_digits, *self.grid)
@@ -92,31 +106,44 @@ class Layout:
         return counts.reshape(self.n_contexts, self.n_digits)
 
 
-def probabilities(
-    layout: Layout, counts: Integers, *, smoothing: float, min_rows: int, room: Room | None = None
-) -> Floats:
+def pair_counts(layout: Layout, counts: Integers) -> Floats:
+    """Joint counts of the node and each of its parents, one table after the other, shape (pair cells,).
+
+    A table's shape is (own groups, parent's groups, digits).
+    """
+    grid = counts.reshape(*layout.grid, layout.n_digits).astype(np.float64)
+    axes = range(1, len(layout.grid))
+    tables = [grid.sum(axis=tuple(other for other in axes if other != axis)).ravel() for axis in axes]
+    return np.concatenate([np.empty(0), *tables])
+
+
+def probabilities(layout: Layout, counts: Integers, *, smoothing: float, min_rows: int, room: Room | None = None,
+                  pairs: Floats | None = None) -> Floats:  # fmt: skip
     """Counts -> probabilities, shape (contexts, digits): every context leans on the next shorter one.
 
     p(x | c) = (n(c, x) + s p'(x)) / (n(c) + s), s = `smoothing` times the step's strength. p' is the shorter context's
     distribution, where the step says so lifted to fit the pair counts of every parent so far (iterative proportional
     fitting), so that a sparse context falls back on a log-linear model of its parents and not on a few of them. A
     context of fewer than `min_rows` rows has no counts of its own. What never occurs with a parent although it would
-    be expected to, or because one determines the other, stays impossible. `room`: where the table may lie.
+    be expected to, or because one determines the other, stays impossible. `room`: where the table may lie; `pairs`: filled
+    with `pair_counts`, if given.
     """
     if compiled.tables is not None:
         return _lengthened_in_turn(
-            compiled.tables, layout, counts, room or Room(), smoothing=smoothing, min_rows=min_rows
+            compiled.tables, layout, counts, room or Room(), pairs, smoothing=smoothing, min_rows=min_rows
         )
+    if pairs is not None:
+        pairs[:] = pair_counts(layout, counts)
     grids = _grids(layout, counts)
     result = grids[0] / np.maximum(_total(grids[0]), 1.0)
     steps = layout.family.steps
     for number, (step, grid) in enumerate(zip(steps, grids[1:], strict=True)):
         shorter = _lengthened(layout, result, _read(steps[:number]), step)
         total = _total(grid)
-        pairs = [_Pair.of(grid, axis, min_rows) for axis in range(grid.ndim - 1, 1, -1)]
+        with_parents = [_Pair.of(grid, axis, min_rows) for axis in range(grid.ndim - 1, 1, -1)]
         if step.lifted:
-            shorter = _fitted(shorter, total, [pair.counts for pair in pairs], LIFT_ROUNDS)
-        for pair in pairs:
+            shorter = _fitted(shorter, total, [pair.counts for pair in with_parents], LIFT_ROUNDS)
+        for pair in with_parents:
             shorter = pair.without_impossible(shorter)
         weight = smoothing * step.strength
         enough = total >= min_rows
@@ -128,26 +155,41 @@ def probabilities(
     return layout.from_grid(result)
 
 
-def calibrated(layout: Layout, counts: Integers, table: Floats, drawn: Integers, *, rounds: int = CALIBRATION_ROUNDS,
+def calibrated(layout: Layout, pairs: Floats, table: Floats, drawn: Integers, *, rounds: int = CALIBRATION_ROUNDS,
                out: Probabilities | None = None, room: Room | None = None) -> Floats | Probabilities:  # fmt: skip
     """The table moved so that, over the contexts that the network itself draws, the node meets every parent as counted.
 
     Contexts that training never saw are drawn too, and each back-off errs a little; left alone, the errors add up
-    along the network. `drawn`: rows per context in a sample of the nodes before this one, shape (contexts,). `out`: where the
-    table may lie.
+    along the network. `pairs`: as of `pair_counts`; `drawn`: rows per context in a sample of the nodes before this one, shape
+    (contexts,). `out`: where the table may lie.
     """
     if compiled.tables is not None and rounds:
         moved = np.empty(table.shape, dtype=np.float32) if out is None else out
         sizes = np.array(layout.grid)
-        compiled.tables.calibrate(counts, table, drawn, sizes, rounds, LIFT_STRENGTH, moved, (room or Room()).blocks)
+        compiled.tables.calibrate(pairs, table, drawn, sizes, rounds, LIFT_STRENGTH, moved, (room or Room()).blocks)
         return moved
-    grid = layout.to_grid(counts)
-    pairs = [_pair_counts(grid, axis) for axis in range(grid.ndim - 1, 1, -1)]
-    return layout.from_grid(_fitted(layout.to_grid(table), drawn.reshape(1, *layout.grid), pairs, rounds))
+    grids: list[Floats] = []
+    start = 0
+    for axis, size in enumerate(layout.grid[1:], 2):
+        n_cells = layout.grid[0] * size * layout.n_digits
+        one = pairs[start : start + n_cells].reshape(layout.grid[0], size, layout.n_digits).transpose(2, 0, 1)
+        others = tuple(other for other in range(2, 1 + len(layout.grid)) if other != axis)
+        grids.insert(0, np.expand_dims(one, others))
+        start += n_cells
+    return layout.from_grid(_fitted(layout.to_grid(table), drawn.reshape(1, *layout.grid), grids, rounds))
 
 
-def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, room: Room, *, smoothing: float,
-                        min_rows: int) -> Floats:  # fmt: skip
+def smoothed(layout: Layout, counts: Integers, *, smoothing: float, min_rows: int, room: Room | None = None) -> Smoothed:
+    """As `probabilities`, with what the calibration asks for."""
+    pairs = np.empty(layout.n_pair_cells)
+    table = probabilities(layout, counts, smoothing=smoothing, min_rows=min_rows, room=room, pairs=pairs)
+    out = np.empty(table.shape, dtype=np.float32)
+    out.reshape(-1)[:: PAGE // out.itemsize] = 0  # the system gives its pages now, and not to those who wait for the calibration
+    return Smoothed(pairs, table, out)
+
+
+def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, room: Room, pairs: Floats | None, *,
+                        smoothing: float, min_rows: int) -> Floats:  # fmt: skip
     """As `probabilities`, by compiled loops."""
     chain = [_Lengthening.of(layout, number) for number in range(len(layout.family.steps))]
     grids, totals = [np.ascontiguousarray(counts)], []
@@ -161,7 +203,8 @@ def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, room: 
     for number, (step, longer, grid, total) in enumerate(steps):
         before, result = result, room.empty(f"table {number % 2}", grid.shape, np.float64)
         by.lengthen(grid, total, before, np.array(longer.grid), longer.axis, longer.groups, min_rows, smoothing * step.strength,
-                    LIFT_ROUNDS if step.lifted else 0, LIFT_STRENGTH, CERTAIN_ZERO, result, room.blocks)  # fmt: skip
+                    LIFT_ROUNDS if step.lifted else 0, LIFT_STRENGTH, CERTAIN_ZERO, result,
+                    pairs if number == len(chain) - 1 else None, room.blocks)  # fmt: skip
     return result
 
 

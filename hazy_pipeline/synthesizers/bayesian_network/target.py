@@ -26,7 +26,7 @@ MAX_ROWS = 50_000
 SWEEPS = 7  # later ones move what is drawn by less than another seed does
 SWEEPS_AGAIN = 4  # from weights that are nearly right
 MAX_STEP = 1.0  # in log odds
-PENALTIES = (15.0, 60.0)  # rows' worth of curvature that hold a weight at zero
+PENALTIES = (60.0, 15.0)  # rows' worth of curvature that hold a weight at zero
 CALIBRATION_ROWS = 10_000  # of the network
 CALIBRATION_SWEEPS = 5
 CALIBRATION_PENALTY = 15.0  # counted rows' worth
@@ -137,13 +137,14 @@ def fit_target(rows: Rows, column: int) -> TargetModel:
     judges = Rows([states[held_out] for states in rows.states], rows.hierarchies)
     others = [c for c in range(len(rows.hierarchies)) if c != column]
     main: Terms = ((), *(((c, level),) for c in others for level in _resolutions(rows.hierarchies[c])))
-    tried = []
+    weights = _newton(rest, main, column, PENALTIES[0])
+    tried = [(_score(judges, main, column, weights), PENALTIES[0], main, weights)]
+    terms = main + _best_pairs(rest, others, column, main, weights)
     for penalty in PENALTIES:
-        weights = _newton(rest, main, column, penalty)
-        tried.append((_score(judges, main, column, weights), penalty, main, weights))
-        terms = main + _best_pairs(rest, others, column, main, weights)
-        with_pairs = _newton(rest, terms, column, penalty, weights)
-        tried.append((_score(judges, terms, column, with_pairs), penalty, terms, with_pairs))
+        weights = _newton(rest, terms, column, penalty, weights)
+        tried.append((_score(judges, terms, column, weights), penalty, terms, weights))
+        if tried[-1][0] < tried[0][0]:  # pairs are of no use: other penalties without them
+            terms, weights = main, tried[0][3]
     _, penalty, terms, weights = max(tried, key=lambda entry: entry[0])
     return TargetModel(column, terms, _newton(rows, terms, column, penalty, weights))
 

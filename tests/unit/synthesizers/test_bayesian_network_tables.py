@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hazy_pipeline.synthesizers.bayesian_network.alias import AliasTables
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
-from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, calibrated, probabilities
+from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, calibrated, pair_counts, probabilities
 
 
 def flat(n):
@@ -157,7 +157,7 @@ def test_calibrated_tables_meet_every_parent_over_the_contexts_that_are_drawn():
     counts = layout.count(Rows([a, b, child], hierarchies))
     drawn = rng.multinomial(20_000, rng.dirichlet(np.full(12, 3.0)))  # not as the rows were
     before = probabilities(layout, counts, smoothing=50.0, min_rows=1)
-    after = calibrated(layout, counts, before, drawn)
+    after = calibrated(layout, pair_counts(layout, counts), before, drawn)
 
     def error(table):  # given one parent, how far the child is from what was counted
         both = counts.reshape(3, 4, 3), (table * drawn[:, None]).reshape(3, 4, 3)

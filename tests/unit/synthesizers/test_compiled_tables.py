@@ -15,7 +15,13 @@ from hazy_pipeline.synthesizers.bayesian_network.draws import Draws, drawn_by_su
 from hazy_pipeline.synthesizers.bayesian_network.information import mutual_information
 from hazy_pipeline.synthesizers.bayesian_network.network import build_network
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
-from hazy_pipeline.synthesizers.bayesian_network.tables import Layout, calibrated, probabilities
+from hazy_pipeline.synthesizers.bayesian_network.tables import (
+    Layout,
+    calibrated,
+    pair_counts,
+    probabilities,
+    smoothed,
+)
 
 pytestmark = pytest.mark.skipif(compiled.tables is None, reason="installed without a C compiler")
 
@@ -131,7 +137,9 @@ def test_smoothed_counts_are_the_same(n_rows, smoothing, min_rows, seed):
     layout = random_layout(rng)
     counts = layout.count(random_rows(rng, layout.hierarchies, n_rows))
     expected = by_numpy(probabilities, layout, counts, smoothing=smoothing, min_rows=min_rows)
-    assert_same(probabilities(layout, counts, smoothing=smoothing, min_rows=min_rows), expected)
+    pairs = np.empty(layout.n_pair_cells)
+    assert_same(probabilities(layout, counts, smoothing=smoothing, min_rows=min_rows, pairs=pairs), expected)
+    np.testing.assert_array_equal(pairs, pair_counts(layout, counts))
 
 
 @given(N_ROWS, st.sampled_from([0, 1, 50, 5_000]), st.integers(1, 3), SEEDS)
@@ -143,8 +151,9 @@ def test_calibrated_tables_are_the_same(n_rows, n_drawn, rounds, seed):
     counts = layout.count(random_rows(rng, layout.hierarchies, n_rows))
     table = probabilities(layout, counts, smoothing=1.0, min_rows=3)
     drawn = np.bincount(rng.integers(0, max(layout.n_contexts // 2, 1), n_drawn), minlength=layout.n_contexts)
-    expected = by_numpy(calibrated, layout, counts, table, drawn, rounds=rounds)
-    assert_same(calibrated(layout, counts, table, drawn, rounds=rounds), expected)
+    pairs = pair_counts(layout, counts)
+    expected = by_numpy(calibrated, layout, pairs, table, drawn, rounds=rounds)
+    assert_same(calibrated(layout, pairs, table, drawn, rounds=rounds), expected)
 
 
 NUMBERS = st.sampled_from([-np.inf, -1e308, -3.0, -0.0, 0.0, 0.5, 1.0, 2.0, 1e308, np.inf, np.nan])
@@ -234,8 +243,8 @@ def test_rows_that_tables_are_calibrated_on_are_the_same():
 
     def drawn():
         draws = Draws(20_000, np.random.default_rng(1))
-        smoothed = (probabilities(*each, smoothing=1.0, min_rows=5) for each in zip(layouts, counts, strict=True))
-        return draws.calibrate(layouts, zip(counts, smoothed, strict=True)), draws.groups
+        nodes = (smoothed(*each, smoothing=1.0, min_rows=5) for each in zip(layouts, counts, strict=True))
+        return draws.calibrate(layouts, nodes), draws.groups
 
     tables, groups = drawn()
     expected_tables, expected_groups = by_numpy(drawn)
