@@ -8,7 +8,7 @@ than `min_rows` rows gets no counts of its own however much longer it grows, so 
 
 import numpy as np
 
-from libc.math cimport INFINITY, isnan, log
+from libc.math cimport INFINITY, NAN, isnan, log
 from libc.stdint cimport int32_t, uint16_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
@@ -17,6 +17,7 @@ from libc.string cimport memset
 cdef enum:
     MAX_BLOCKS = 32
     MAX_STRENGTHS = 16
+    MAX_SIGHTS = 16
 
 
 cdef class Workspace:
@@ -64,7 +65,7 @@ cdef class Workspace:
             self.of_strength[i] = &logs[0]
         return self.of_strength
 
-    cdef void* take(self, size_t n_bytes, size_t* size) except NULL:
+    cdef void* take(self, size_t n_bytes, size_t* size) except NULL nogil:
         """At least so many bytes, of whatever was there before; `size`: how many they are."""
         cdef int i, best = -1
         cdef void* block
@@ -79,7 +80,8 @@ cdef class Workspace:
         size[0] = n_bytes + n_bytes // 2  # for a larger one, too; pages that nobody touches cost nothing
         block = malloc(size[0])
         if block == NULL:
-            raise MemoryError
+            with gil:
+                raise MemoryError
         return block
 
     cdef void give(self, void* block, size_t size) noexcept:
@@ -437,41 +439,49 @@ cdef class Sight:
         cdef double[::1] total_logs = self.before.work.total_logs(strength, self.before.min_rows)
         return self.scored(strength, lifted, &total_logs[0])
 
-    def uphill(self, double[::1] strengths, Py_ssize_t start, double at_start, bint lifted=False):
-        cdef Py_ssize_t best = start, i, n = strengths.shape[0]
-        cdef double best_score = at_start, score
-        cdef int way
+    def uphill(self, const double[::1] strengths, Py_ssize_t start, double at_start, bint lifted=False):
+        cdef Py_ssize_t best = 0
+        cdef double score
         cdef const double** total_logs = self.before.work.all_total_logs(strengths, self.before.min_rows)
         if lifted:
             self.lift()
         with nogil:
-            if isnan(at_start):
-                best_score = self.scored(strengths[start], lifted, total_logs[start])
-            for way in range(1, -2, -2):
-                i = start + way
-                while 0 <= i < n:
-                    score = self.scored(strengths[i], lifted, total_logs[i])
-                    if score <= best_score:
-                        break
-                    best, best_score = i, score
-                    i += way
-                if best != start:
+            score = self.climbed(&strengths[0], strengths.shape[0], start, at_start, lifted, total_logs, &best)
+        return score, best
+
+    cdef double climbed(self, const double* strengths, Py_ssize_t n, Py_ssize_t start, double at_start, bint lifted,
+                        const double** total_logs, Py_ssize_t* best) noexcept nogil:
+        """The best score; `best`: the strength that has it."""
+        cdef Py_ssize_t i
+        cdef double best_score = at_start, score
+        cdef int way
+        best[0] = start
+        if isnan(at_start):
+            best_score = self.scored(strengths[start], lifted, total_logs[start])
+        for way in range(1, -2, -2):
+            i = start + way
+            while 0 <= i < n:
+                score = self.scored(strengths[i], lifted, total_logs[i])
+                if score <= best_score:
                     break
-        return best_score, best
+                best[0], best_score = i, score
+                i += way
+            if best[0] != start:
+                break
+        return best_score
 
     cdef double scored(self, double strength, bint lifted, const double* total_logs) noexcept nogil:
         return self.before.score_of(&self.seen, &self.lifted if lifted else &self.seen.plain, strength, total_logs)
 
-    cdef lift(self):
+    cdef int lift(self) except -1 nogil:
+        return 0 if self.is_lifted else self.lift_before(self.before, self.before.work)
+
+    cdef int lift_before(self, Belief before, Workspace work) except -1 nogil:
         """Make the shorter context fit the joint counts of the node and the new column, with each row itself left out.
 
         One step of iterative proportional fitting, held back by LIFT_STRENGTH rows.
         """
-        if self.is_lifted:
-            return
         self.is_lifted = True
-        cdef Belief before = self.before
-        cdef Workspace work = before.work
         cdef Py_ssize_t k = before.n_digits, n_pairs = before.n_groups * self.n_groups, most = before.n_rows, at_most = most // 2 + 1
         cdef Py_ssize_t context, entry, n = 0, begin, pair, cell, d, of_group
         cdef int32_t g, count
@@ -491,54 +501,54 @@ cdef class Sight:
         self.pair_counts, self.expected, self.factors, self.hold, self.lifted_own = counts, expected, factors, factors + n_pairs * k, lifted
         memset(counts, 0, 2 * n_pairs * k * sizeof(double))
         cdef double settled = 1.0  # probabilities of rows, multiplied: one logarithm for many of them
-        with nogil:
-            for context in range(before.n_contexts):
-                begin, of_group = n, before.group[context] * self.n_groups
-                n = before.parted(context, &self.group[0], self.n_groups, n)
-                for entry in range(begin, n):
-                    g, cell, count = work.entry_group[entry], work.entry_cell[entry], work.entry_count[entry]
-                    counts[(of_group + g) * k + before.digit[cell]] += count
-                    distribution, factor = before.all + cell * k, expected + (of_group + g) * k
-                    for d in range(k):
-                        factor[d] += count * distribution[d]
-                    entry_total[entry] = work.total[g] if work.total[g] >= before.min_rows else 0
-                for entry in range(begin, n):
-                    work.total[work.entry_group[entry]] = 0
-            for pair in range(n_pairs):
-                rows = 0.0
-                for d in range(pair * k, (pair + 1) * k):
-                    rows += counts[d]
-                self.hold[pair] = before.hold / max(rows, 1.0)
-                for d in range(pair * k, (pair + 1) * k):
-                    wanted = counts[d] / expected[d] if expected[d] > 1e-9 else 0.0
-                    factors[d] = (wanted + self.hold[pair]) / (1.0 + self.hold[pair]) if expected[d] > 1e-9 else 1.0
-            entry = 0
-            for context in range(before.n_contexts):
-                of_group = before.group[context] * self.n_groups
-                while entry < n and work.entry_cell[entry] < before.first_cell[context + 1]:
-                    pair, cell = of_group + work.entry_group[entry], work.entry_cell[entry]
-                    distribution, factor = before.all + cell * k, factors + pair * k
-                    own, total = self.own_lifted(cell, pair), 0.0
-                    for d in range(k):
-                        total += distribution[d] * factor[d]
-                    d = before.digit[cell]
-                    total += own - distribution[d] * factor[d]
-                    lifted[entry] = own = own / total
-                    count = work.entry_count[entry]
-                    if count == 1:
-                        cells.singles += entry_total[entry] > 0
-                        settled *= own
-                        if settled < 1e-200:
-                            cells.settled += log(settled)
-                            settled = 1.0
-                    elif entry_total[entry]:
-                        cells.count[cells.n], cells.own[cells.n] = count, own
-                        cells.n += 1
-                    else:
-                        cells.settled += count * log(own)
-                    entry += 1
-            cells.settled += log(settled)
+        for context in range(before.n_contexts):
+            begin, of_group = n, before.group[context] * self.n_groups
+            n = before.parted(context, &self.group[0], self.n_groups, n)
+            for entry in range(begin, n):
+                g, cell, count = work.entry_group[entry], work.entry_cell[entry], work.entry_count[entry]
+                counts[(of_group + g) * k + before.digit[cell]] += count
+                distribution, factor = before.all + cell * k, expected + (of_group + g) * k
+                for d in range(k):
+                    factor[d] += count * distribution[d]
+                entry_total[entry] = work.total[g] if work.total[g] >= before.min_rows else 0
+            for entry in range(begin, n):
+                work.total[work.entry_group[entry]] = 0
+        for pair in range(n_pairs):
+            rows = 0.0
+            for d in range(pair * k, (pair + 1) * k):
+                rows += counts[d]
+            self.hold[pair] = before.hold / max(rows, 1.0)
+            for d in range(pair * k, (pair + 1) * k):
+                wanted = counts[d] / expected[d] if expected[d] > 1e-9 else 0.0
+                factors[d] = (wanted + self.hold[pair]) / (1.0 + self.hold[pair]) if expected[d] > 1e-9 else 1.0
+        entry = 0
+        for context in range(before.n_contexts):
+            of_group = before.group[context] * self.n_groups
+            while entry < n and work.entry_cell[entry] < before.first_cell[context + 1]:
+                pair, cell = of_group + work.entry_group[entry], work.entry_cell[entry]
+                distribution, factor = before.all + cell * k, factors + pair * k
+                own, total = self.own_lifted(cell, pair), 0.0
+                for d in range(k):
+                    total += distribution[d] * factor[d]
+                d = before.digit[cell]
+                total += own - distribution[d] * factor[d]
+                lifted[entry] = own = own / total
+                count = work.entry_count[entry]
+                if count == 1:
+                    cells.singles += entry_total[entry] > 0
+                    settled *= own
+                    if settled < 1e-200:
+                        cells.settled += log(settled)
+                        settled = 1.0
+                elif entry_total[entry]:
+                    cells.count[cells.n], cells.own[cells.n] = count, own
+                    cells.n += 1
+                else:
+                    cells.settled += count * log(own)
+                entry += 1
+        cells.settled += log(settled)
         self.lifted, self.n_lifted = cells, n
+        return 0
 
     cdef inline double own_lifted(self, Py_ssize_t cell, Py_ssize_t pair) noexcept nogil:
         """Of the row's own value, before the values add up to one again."""
@@ -657,3 +667,41 @@ cdef class Sight:
                     for d in range(k):
                         distribution[d] /= total - 1.0 + strength
                 distribution[after.digit[cell]] = after.own[cell]
+
+
+def best_of(list sights, const double[::1] at_screening, const double[::1] strengths, Py_ssize_t start, int n_lifted,
+            double share, double nats):
+    cdef Py_ssize_t n = len(sights), i, which = 0, strength = 0, of_lifted = 0
+    if not 0 < n <= MAX_SIGHTS:
+        raise ValueError(f"{n} sights; at least 1 and at most {MAX_SIGHTS}")
+    cdef Belief before = (<Sight?> sights[0]).before
+    cdef const double** total_logs = before.work.all_total_logs(strengths, before.min_rows)
+    cdef void* sight[MAX_SIGHTS]
+    cdef double score[MAX_SIGHTS]
+    cdef Py_ssize_t best[MAX_SIGHTS]
+    cdef bint is_lifted = False, is_looked_at[MAX_SIGHTS]
+    cdef double highest = -INFINITY, behind, found, score_lifted
+    cdef int number
+    for i in range(n):
+        sight[i] = <void*> (<Sight?> sights[i])
+    with nogil:
+        for i in range(n):
+            score[i] = (<Sight> sight[i]).climbed(&strengths[0], strengths.shape[0], start, at_screening[i], False, total_logs, &best[i])
+            is_looked_at[i] = False
+            if score[i] > highest:
+                highest, which, strength = score[i], i, best[i]
+        found = highest
+        behind = max(share * (highest - before.score), nats / before.n_rows)
+        for number in range(min(n_lifted, n) if before.all != NULL else 0):
+            of_lifted = -1
+            for i in range(n):
+                if not is_looked_at[i] and (of_lifted < 0 or score[i] > score[of_lifted]):
+                    of_lifted = i
+            if score[of_lifted] < highest - behind:
+                break
+            is_looked_at[of_lifted] = True
+            (<Sight> sight[of_lifted]).lift()
+            score_lifted = (<Sight> sight[of_lifted]).climbed(&strengths[0], strengths.shape[0], start, NAN, True, total_logs, &best[of_lifted])
+            if score_lifted > found:
+                found, which, strength, is_lifted = score_lifted, of_lifted, best[of_lifted], True
+    return found, which, strength, is_lifted

@@ -205,6 +205,26 @@ class Sight:
                       before.n_groups, own, everything, before.min_rows)  # fmt: skip
 
 
+def best_of(sights: list[Sight], at_screening: Floats, strengths: Floats, start: int, n_lifted: int, share: float,
+            nats: float) -> tuple[float, int, int, bool]:  # fmt: skip
+    """Of the same belief's sights that one with the best score: the score, which one, at which strength, and whether lifted.
+
+    `at_screening`: the scores at the strength `start`. At most `n_lifted` of the best are looked at lifted, too, as long as they
+    are not further behind the very best than `share` of what that one gains, or `nats` over all rows.
+    """
+    before = sights[0].before
+    plain = [sight.uphill(strengths, start, float(at)) for sight, at in zip(sights, at_screening, strict=True)]
+    found = [(score, i, strength, False) for i, (score, strength) in enumerate(plain)]
+    ranked = sorted(found, key=itemgetter(0), reverse=True)
+    behind = max(share * (ranked[0][0] - before.score), nats / len(before.cell))
+    for score, i, *_ in ranked[:n_lifted] if before.can_be_lifted else []:
+        if score < ranked[0][0] - behind:
+            break
+        score, strength = sights[i].uphill(strengths, start, np.nan, lifted=True)
+        found.append((score, i, strength, True))
+    return max(found, key=itemgetter(0))
+
+
 @dataclass(frozen=True)
 class _Shorter:
     """What the shorter context says, by finer cell."""

@@ -1,7 +1,7 @@
 """Which contexts foretell which nodes: for every node, a chain of growing contexts."""
 
 from collections.abc import Iterable, Sequence
-from math import nan, prod
+from math import prod
 from operator import itemgetter
 from threading import local
 from typing import Any, NamedTuple, TypeAlias
@@ -12,7 +12,7 @@ from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats
 from hazy_pipeline.forks import shared
 from hazy_pipeline.parallel import n_cores, side_by_side
-from hazy_pipeline.synthesizers.bayesian_network.belief import MAX_LIFTED_DIGITS, Belief, Sight
+from hazy_pipeline.synthesizers.bayesian_network.belief import MAX_LIFTED_DIGITS, Belief, Sight, best_of
 from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGTH
 from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
 
@@ -119,32 +119,41 @@ class Search:
 
         What is found on the way depends on the context alone, so of contexts that several come by it is found once.
         """
-        first = _Context(self._first_belief(column, level), is_kept=len(several) > 1)
         n_own = self.rows.hierarchies[column].sizes[level - 1] if level else 1
         n_cells = n_own * self.rows.hierarchies[column].n_digits[level]
-        found = []
-        for candidates in several:
-            steps, score = self._lengthened(first, n_cells, candidates)
-            found.append((Family(column, level, steps), score))
-        return found
+        belief = self._first_belief(column, level)
+        pending = [_Context(belief, belief.score, (), range(len(several)))]
+        del belief  # each is let go as soon as longer ones are found: they are large
+        found: dict[int, tuple[Family, float]] = {}
+        while pending:
+            context = pending.pop()
+            longer = self._lengthened(context, n_cells, several)
+            found |= {number: (Family(column, level, context.steps), context.score) for number in context.numbers
+                      if all(number not in other.numbers for other in longer)}  # fmt: skip
+            pending += longer
+        return [found[number] for number in range(len(several))]
 
-    def _lengthened(
-        self, context: "_Context", n_cells: int, candidates: Sequence[int]
-    ) -> tuple[tuple[Step, ...], float]:
-        """The chain of steps and its score; `n_cells`: of the table without parents."""
-        score = context.belief.score
-        steps: list[Step] = []
-        read: dict[int, int] = {}
-        while True:
-            screened = self._screened(context, n_cells, read, candidates)
-            found = max(self._finalists(context, screened, lifting=bool(read)), key=itemgetter(0), default=None)
-            if found is None or (found[0] - score) * self.rows.n_rows < MIN_GAIN:
-                context.sights.clear()
-                return tuple(steps), score
-            score, step = found
-            context = context.after(step, self._readings(step.column)[step.level])
-            steps.append(step)
-            read[step.column] = step.level
+    def _lengthened(self, context: "_Context", n_cells: int, several: Sequence[Sequence[int]]) -> "list[_Context]":
+        """The contexts that are worth a step; `n_cells`: of the table without parents."""
+        read = {step.column: step.level for step in context.steps}
+        screened, sights = self._screened(context, n_cells, read, several)
+        best: dict[tuple[tuple[float, int, int], ...], tuple[float, Step]] = {}  # by finalists
+        by_step: dict[Step, tuple[float, list[int]]] = {}
+        for number in context.numbers:
+            columns = self._columns(read, several[number])
+            of_columns = (entry for column in columns for entry in screened[column])
+            finalists = tuple(sorted(of_columns, key=itemgetter(0), reverse=True)[:FINALISTS])
+            if not finalists:
+                continue
+            if finalists not in best:
+                best[finalists] = self._best(context, sights, finalists, lifting=bool(read))
+            score, step = best[finalists]
+            if (score - context.score) * self.rows.n_rows >= MIN_GAIN:
+                by_step.setdefault(step, (score, []))[1].append(number)
+        return [
+            _Context(sights[step.column, step.level].believed(step.strength, step.lifted), score, (*context.steps, step), numbers)
+            for step, (score, numbers) in by_step.items()
+        ]  # fmt: skip
 
     def _first_belief(self, column: int, level: int) -> AnyBelief:
         """Of a node whose context is its own coarser group alone."""
@@ -169,81 +178,48 @@ class Search:
             ]
         return self._of_column[column]
 
-    def _screened(self, context: "_Context", n_cells: int, read: dict[int, int],
-                  candidates: Sequence[int]) -> list[tuple[float, int, int]]:  # fmt: skip
-        """Longer contexts whose tables are not too large, best first: (score, column, level)."""
+    def _columns(self, read: dict[int, int], candidates: Sequence[int]) -> Sequence[int]:
+        """Those by which a context may be lengthened."""
+        return candidates if len(read) < self.max_parents else list(read)
+
+    def _screened(self, context: "_Context", n_cells: int, read: dict[int, int], several: Sequence[Sequence[int]],
+                  ) -> tuple[dict[int, list[tuple[float, int, int]]], dict[tuple[int, int], AnySight]]:  # fmt: skip
+        """By column, longer contexts whose tables are not too large: (score, column, level); and the best of their sights."""
         sizes = {column: self.rows.hierarchies[column].sizes[level] for column, level in read.items()}
         n_cells *= prod(sizes.values())
-        columns = candidates if len(read) < self.max_parents else list(read)
-        new = [column for column in columns if column not in context.scores]
+        columns = list(dict.fromkeys(c for number in context.numbers for c in self._columns(read, several[number])))
         readings = []
-        for column in new:
+        for column in columns:
             most = min(self.max_cells // (n_cells // sizes.get(column, 1)), MAX_READ)
             finer = self._readings(column)[read.get(column, -1) + 1 :]
             if finer and finer[-1][1] > most:
                 finer = [reading for reading in finer if reading[1] <= most]
             readings.append(finer)
         scores, best = context.belief.screened(readings, STRENGTHS[SCREENING], FINALISTS)
-        context.scores.update(zip(new, scores, strict=True))
-        context.sights.update(
-            {(new[number], level + read.get(new[number], -1) + 1): sight for (number, level), sight in best.items()}
-        )
-        screened = [(score, column, level) for column in columns
-                    for level, score in enumerate(context.scores[column], read.get(column, -1) + 1)]  # fmt: skip
-        return sorted(screened, key=itemgetter(0), reverse=True)
+        first = [read.get(column, -1) + 1 for column in columns]
+        screened = {column: [(score, column, level) for level, score in enumerate(of_levels, begin)]
+                    for column, begin, of_levels in zip(columns, first, scores, strict=True)}  # fmt: skip
+        return screened, {(columns[place], first[place] + level): sight for (place, level), sight in best.items()}
 
-    def _finalists(self, context: "_Context", screened: list[tuple[float, int, int]], *, lifting: bool,
-                   ) -> list[tuple[float, Step]]:  # fmt: skip
-        """The best of those screened with their best strengths, and some of them again with the shorter context lifted."""
-        found = []
-        for at_screening, column, level in screened[:FINALISTS]:
-            found.append(context.best(column, level, self._readings(column)[level], at_screening))
-        if lifting:
-            ranked = sorted(found, key=itemgetter(0), reverse=True)[:LIFTED_FINALISTS]
-            share, nats = LIFTED_WITHIN
-            for score, step in ranked:
-                behind = max(share * (ranked[0][0] - context.belief.score), nats / self.rows.n_rows)
-                if not context.belief.can_be_lifted or score < ranked[0][0] - behind:
-                    break
-                found.append(
-                    context.best(step.column, step.level, self._readings(step.column)[step.level], lifted=True)
-                )
-        return found
+    def _best(self, context: "_Context", sights: dict[tuple[int, int], AnySight],
+              finalists: tuple[tuple[float, int, int], ...], *, lifting: bool) -> tuple[float, Step]:  # fmt: skip
+        """The best of some longer contexts with its best strength, and of the best of them again with the shorter one lifted."""
+        for _, column, level in finalists:
+            if (column, level) not in sights:
+                sights[column, level] = context.belief.seen_in(*self._readings(column)[level])
+        of_finalists: list[Any] = [sights[column, level] for _, column, level in finalists]
+        closer = best_of if compiled.search is None else compiled.search.best_of
+        at_screening = np.array([score for score, *_ in finalists])
+        score, which, strength, lifted = closer(of_finalists, at_screening, _STRENGTHS, SCREENING,
+                                                LIFTED_FINALISTS if lifting else 0, *LIFTED_WITHIN)  # fmt: skip
+        _, column, level = finalists[which]
+        return score, Step(column, level, STRENGTHS[strength], lifted)
 
 
-class _Context:
-    """A context that the search came to, and what is known of longer ones."""
+class _Context(NamedTuple):
+    """A context that the search came to, and for which choices of candidates."""
 
-    def __init__(self, belief: AnyBelief, *, is_kept: bool) -> None:
-        """`is_kept`: whether longer contexts are kept, for other candidates to come by."""
-        self.belief = belief
-        self.scores: dict[int, list[float]] = {}  # by column, of its readings at the strength that screens
-        self._is_kept = is_kept
-        self.sights: dict[tuple[int, int], AnySight] = {}  # by column and level; they are large
-        self._best: dict[tuple[int, int, bool], tuple[float, Step]] = {}
-        self._longer: dict[Step, _Context] = {}
-
-    def best(self, column: int, level: int, reading: tuple[Any, int], at_screening: float = nan, *, lifted: bool = False,
-             ) -> tuple[float, Step]:  # fmt: skip
-        """The score with that column at the strength that is best, and the step."""
-        key = (column, level, lifted)
-        if key not in self._best:
-            score, strength = self._sight(column, level, reading).uphill(_STRENGTHS, SCREENING, at_screening, lifted)
-            self._best[key] = score, Step(column, level, STRENGTHS[strength], lifted)
-        return self._best[key]
-
-    def after(self, step: Step, reading: tuple[Any, int]) -> "_Context":
-        """The context that a step leads to."""
-        if step in self._longer:
-            return self._longer[step]
-        sight = self._sight(step.column, step.level, reading)
-        longer = _Context(sight.believed(step.strength, step.lifted), is_kept=self._is_kept)
-        self.sights.clear()  # another step from here looks again
-        if self._is_kept:
-            self._longer[step] = longer
-        return longer
-
-    def _sight(self, column: int, level: int, reading: tuple[Any, int]) -> AnySight:
-        if (column, level) not in self.sights:
-            self.sights[column, level] = self.belief.seen_in(*reading)
-        return self.sights[column, level]
+    belief: AnyBelief
+    score: float
+    steps: tuple[Step, ...]
+    numbers: Sequence[int]
