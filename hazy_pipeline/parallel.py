@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-PLACES = 4  # where results are made that one thread makes for another: one in use, two in the making, and one that waits
+PLACES = 3  # where results are made that one thread makes for another: one in use, and two in the making
 ROWS_FOR_THREADS = 40_000  # of one column: with fewer, threads wait longer for Python than arrays take
 
 

@@ -1,6 +1,7 @@
 """The whole structure: a tree, or the greedy families in the likeliest of several orders of the columns."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from hazy_pipeline.encode.arrays import Floats
 from hazy_pipeline.synthesizers.bayesian_network.search import Search
@@ -14,6 +15,7 @@ from hazy_pipeline.synthesizers.bayesian_network.structure import (
 
 ORDER_GROUPS = 32  # resolution at which columns are put in order
 TRIAL_ROWS = 20_000  # that decide between orders; of fewer the likeliest order is often another one
+TRIAL_STEPS = 2  # of every family that decide between orders; further ones hardly part them
 TRIAL_COLUMNS = 60  # wider tables take the first order: its trial would cost as much as the search itself
 
 
@@ -48,9 +50,9 @@ def greedy_families(rows: Rows, orders: Sequence[Sequence[int]], information: Fl
         some = search
         if rows.n_rows >= 2 * TRIAL_ROWS:
             some = Search(rows.thinned(TRIAL_ROWS), max_parents=max_parents, min_rows=min_rows)
-        tried = some.in_orders(orders, information, n_levels=1)
-        orders = [max(zip(orders, tried, strict=True), key=lambda each: each[1][1])[0]]
-    return search.in_orders(orders[:1], information)[0][0]
+        scores = some.scores(orders, information, TRIAL_STEPS)
+        orders = [max(zip(orders, scores, strict=True), key=itemgetter(1))[0]]
+    return search.in_order(orders[0], information)
 
 
 def tree_families(rows: Rows, information: Floats, *, min_rows: int) -> list[Family]:

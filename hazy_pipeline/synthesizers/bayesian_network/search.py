@@ -1,10 +1,10 @@
 """Which contexts foretell which nodes: for every node, a chain of growing contexts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from operator import itemgetter
 from threading import local
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,9 @@ AnyBelief: TypeAlias = "Belief | compiled.search.Belief"
 AnySight: TypeAlias = "Sight | compiled.search.Sight"
 
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 _STRENGTHS = np.array(STRENGTHS)
 
 
@@ -54,42 +57,62 @@ class Search:
         self._of_thread = local()
         self._of_column: dict[int, list[tuple[Any, int]]] = {}
         self._found: dict[Node, tuple[Family, float]] = {}
+        self._begun: dict[Node, tuple[tuple[Step, ...], float]] = {}
 
-    def in_orders(self, orders: Sequence[Sequence[int]], information: Floats, n_levels: int | None = None,
-                  ) -> list[tuple[list[Family], float]]:  # fmt: skip
-        """For each order the families of all nodes, every column's parents among those before it, and their score.
+    def scores(self, orders: Sequence[Sequence[int]], information: Floats, most_steps: int) -> list[float]:
+        """For each order the mean log-likelihood in nats per row of the coarsest nodes, after at most so many steps each.
 
-        The score is the mean log-likelihood in nats per row. Nodes with the same candidates in several orders are looked
-        at once. `n_levels`: leaves finer nodes out.
+        Nodes with the same candidates in several orders are looked at once.
         """
-        nodes = [[self._coarsest(order, place, information) for place in range(len(order))] for order in orders]
-        if n_levels != 1:
-            coarsest = self.look(node for of_order in nodes for node in of_order)
-            nodes = [[finer for node in of_order for finer in self._nodes(node, coarsest[node][0])[:n_levels]]
-                     for of_order in nodes]  # fmt: skip
-        found = self.look(node for of_order in nodes for node in of_order)
-        return [([found[node][0] for node in of_order], sum(found[node][1] for node in of_order)) for of_order in nodes]
+        nodes = [self._coarsest(order, information) for order in orders]
+        found = self.look((node for of_order in nodes for node in of_order), most_steps)
+        return [sum(found[node][1] for node in of_order) for of_order in nodes]
 
-    def look(self, nodes: Iterable[Node]) -> dict[Node, tuple[Family, float]]:
+    def in_order(self, order: Sequence[int], information: Floats) -> list[Family]:
+        """The families of all nodes, every column's parents among those before it."""
+        nodes = self._coarsest(order, information)
+        found = self._shared(self._of_whole_column, sorted(nodes, key=lambda node: (-len(node.candidates), node)), nodes)
+        of_column = {families[0].column: families for families in found}
+        return [family for column in order for family in of_column[column]]
+
+    def _of_whole_column(self, coarsest: Node) -> list[Family]:
+        """The families of a column's nodes, coarsest first.
+
+        What the coarsest doesn't depend on hardly foretells more of the finer ones.
+        """
+        family, _ = self._found.get(coarsest) or self.families(coarsest.column, 0, [coarsest.candidates])[0]
+        few = {*family.parents, *coarsest.candidates[:FINER_CANDIDATES]}
+        finer = self.nodes(coarsest.column, [column for column in coarsest.candidates if column in few])[1:]
+        return [family, *(self.families(node.column, node.level, [node.candidates])[0][0] for node in finer)]
+
+    def look(self, nodes: Iterable[Node], most_steps: int | None = None) -> dict[Node, tuple[Family, float]]:
         """Every node's family and its score; no node depends on another's, so all cores share them.
 
-        They are kept, for the next time.
+        They are kept, for the next time; `most_steps`: of each family, which the next time goes on from there.
         """
         nodes = set(nodes)
-        self._found.update(self._look(sorted(nodes - self._found.keys())))
-        return {node: self._found[node] for node in nodes}
+        found = self._look(sorted(nodes - self._found.keys()), most_steps)
+        for node, (family, score) in found.items():
+            if len(family.steps) == most_steps:
+                self._begun[node] = family.steps, score
+            else:
+                self._found[node] = family, score
+        return {node: found[node] if node in found else self._found[node] for node in nodes}
 
-    def _look(self, nodes: Sequence[Node]) -> dict[Node, tuple[Family, float]]:
+    def _look(self, nodes: Sequence[Node], most_steps: int | None) -> dict[Node, tuple[Family, float]]:
         several: dict[tuple[int, int], list[tuple[int, ...]]] = {}
         for node in nodes:
             several.setdefault((node.column, node.level), []).append(node.candidates)
         wanted = sorted(several, key=lambda place: (-sum(map(len, several[place])), place))
-        looks = self.rows.n_rows * sum(1 + len(node.candidates) for node in nodes)
-        workers = n_cores() if looks > WORTH_SHARING else 1
-        share = shared if compiled.search is None else side_by_side  # compiled loops let other threads run
-        found = share(lambda place: self.families(place[0], place[1], several[place]), wanted, workers)
+        found = self._shared(lambda place: self.families(*place, several[place], most_steps), wanted, nodes)
         return {Node(place[0], place[1], candidates): family for place, families in zip(wanted, found, strict=True)
                 for candidates, family in zip(several[place], families, strict=True)}  # fmt: skip
+
+    def _shared(self, call: Callable[[Item], Result], items: Sequence[Item], nodes: Sequence[Node]) -> list[Result]:
+        """`call` of all items, by all cores if it's worth that; `nodes`: that are looked at."""
+        looks = self.rows.n_rows * sum(1 + len(node.candidates) for node in nodes)
+        share = shared if compiled.search is None else side_by_side  # compiled loops let other threads run
+        return share(call, items, n_cores() if looks > WORTH_SHARING else 1)
 
     @property
     def _work(self) -> "compiled.search.Workspace | None":
@@ -102,36 +125,43 @@ class Search:
         """A column's nodes, coarsest first, with these candidates."""
         return [Node(column, level, tuple(candidates)) for level in range(self.rows.hierarchies[column].n_levels)]
 
-    def _coarsest(self, order: Sequence[int], place: int, information: Floats) -> Node:
-        """A column's coarsest node."""
-        column = order[place]
-        before = sorted(order[:place], key=lambda other: (-information[column, other], other))
-        return Node(column, 0, tuple(before[:CANDIDATES]))
+    def _coarsest(self, order: Sequence[int], information: Floats) -> list[Node]:
+        """Every column's coarsest node."""
+        nodes = []
+        for place, column in enumerate(order):
+            before = sorted(order[:place], key=lambda other: (-information[column, other], other))
+            nodes.append(Node(column, 0, tuple(before[:CANDIDATES])))
+        return nodes
 
-    def _nodes(self, coarsest: Node, family: Family) -> list[Node]:
-        """All of the column's nodes, coarsest first. What the coarsest doesn't depend on hardly foretells more of the finer ones."""
-        few = {*family.parents, *coarsest.candidates[:FINER_CANDIDATES]}
-        finer = self.nodes(coarsest.column, [column for column in coarsest.candidates if column in few])
-        return [coarsest, *finer[1:]]
-
-    def families(self, column: int, level: int, several: Sequence[Sequence[int]]) -> list[tuple[Family, float]]:
+    def families(self, column: int, level: int, several: Sequence[Sequence[int]], most_steps: int | None = None,
+                 ) -> list[tuple[Family, float]]:  # fmt: skip
         """The node's family with parents among some candidates, and its score, for several choices of them.
 
         What is found on the way depends on the context alone, so of contexts that several come by it is found once.
+        `most_steps`: of each family, if it is to go no further for now.
         """
         n_own = self.rows.hierarchies[column].sizes[level - 1] if level else 1
         n_cells = n_own * self.rows.hierarchies[column].n_digits[level]
-        belief = self._first_belief(column, level)
-        pending = [_Context(belief, belief.score, (), range(len(several)))]
-        del belief  # each is let go as soon as longer ones are found: they are large
+        begun: dict[tuple[tuple[Step, ...], float | None], list[int]] = {}
+        for number, candidates in enumerate(several):
+            begun.setdefault(self._begun.get(Node(column, level, tuple(candidates)), ((), None)), []).append(number)
+        pending = [self._resumed(column, level, *known, numbers) for known, numbers in begun.items()]
         found: dict[int, tuple[Family, float]] = {}
         while pending:
-            context = pending.pop()
-            longer = self._lengthened(context, n_cells, several)
+            context = pending.pop()  # let go as soon as longer ones are found: they are large
+            longer = [] if len(context.steps) == most_steps else self._lengthened(context, n_cells, several)
             found |= {number: (Family(column, level, context.steps), context.score) for number in context.numbers
                       if all(number not in other.numbers for other in longer)}  # fmt: skip
             pending += longer
         return [found[number] for number in range(len(several))]
+
+    def _resumed(self, column: int, level: int, steps: tuple[Step, ...], score: float | None, numbers: list[int],
+                 ) -> "_Context":  # fmt: skip
+        """The context after some steps that were found before, with their score."""
+        belief = self._first_belief(column, level)
+        for step in steps:
+            belief = belief.seen_in(*self._readings(step.column)[step.level]).believed(step.strength, step.lifted)
+        return _Context(belief, belief.score if score is None else score, steps, numbers)
 
     def _lengthened(self, context: "_Context", n_cells: int, several: Sequence[Sequence[int]]) -> "list[_Context]":
         """The contexts that are worth a step; `n_cells`: of the table without parents."""

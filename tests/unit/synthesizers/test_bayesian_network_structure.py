@@ -152,10 +152,9 @@ def test_the_likeliest_order_is_taken():
     rows = Rows([a, b, a + b], [Hierarchy((), 6), Hierarchy((), 6), Hierarchy((), 11)])
     information = column_information(rows, 32)
     orders = (0, 1, 2), (2, 0, 1)
-    found = Search(rows, max_parents=1, min_rows=5).in_orders(orders, information)
-    scores = {order: score for order, (_, score) in zip(orders, found, strict=True)}
-    best = max(scores, key=scores.get)
-    found = greedy_families(rows, [list(order) for order in scores], information, max_parents=1, min_rows=5)
+    scores = Search(rows, max_parents=1, min_rows=5).scores(orders, information, 2)
+    best = orders[int(np.argmax(scores))]
+    found = greedy_families(rows, [list(order) for order in orders], information, max_parents=1, min_rows=5)
     assert tuple(family.column for family in found) == best
     assert {f.column for f in find_structure(rows, structure="greedy", max_parents=1, min_rows=5, last=0)} == {0, 1, 2}
     assert find_structure(rows, structure="greedy", max_parents=1, min_rows=5, last=0)[-1].column == 0
@@ -176,6 +175,27 @@ def test_several_choices_of_candidates_share_what_they_find(monkeypatch, loops):
         apart = [Search(rows, max_parents=2, min_rows=5).families(0, level, [each])[0] for each in choices]
         assert together == apart
         assert len({family.steps for family, _ in together}) > 2
+
+
+@pytest.mark.parametrize("loops", ["compiled", "numpy"])
+def test_a_search_goes_on_from_where_orders_were_compared(monkeypatch, loops):
+    if loops == "numpy":
+        monkeypatch.setattr(compiled, "search", None)
+    rng = np.random.default_rng(0)
+    hidden = rng.integers(0, 900, 5_000)
+    columns = [(hidden + rng.integers(0, 60 * i, 5_000)) % 900 // 30 for i in range(1, 8)]
+    rows = Rows(columns, [Hierarchy((np.arange(30) // 6,), 30)] * 7)
+    information = column_information(rows, 32)
+    orders = [list(range(7)), [6, 5, 4, 3, 2, 1, 0]]
+    at_once = Search(rows, max_parents=4, min_rows=5).in_order(orders[1], information)
+    assert max(len(family.steps) for family in at_once) > 2
+    search = Search(rows, max_parents=4, min_rows=5)
+    first, second, all_steps = (search.scores(orders, information, most) for most in (1, 2, 99))
+    assert first[1] < second[1] < all_steps[1]
+    assert all_steps == pytest.approx(Search(rows, max_parents=4, min_rows=5).scores(orders, information, 99), rel=1e-12)
+    search = Search(rows, max_parents=4, min_rows=5)
+    search.scores(orders, information, 1)
+    assert search.in_order(orders[1], information) == at_once
 
 
 def test_the_score_is_the_likelihood_of_rows_left_out_of_the_count():
@@ -202,16 +222,13 @@ def test_finer_nodes_look_at_the_coarsest_ones_parents_and_at_the_most_informati
     rows = Rows([column // 30 for column in noisy], [levels] * 7)
     information = column_information(rows, 32)
     order = list(range(7))
-    ((families, score),) = Search(rows, max_parents=2, min_rows=5).in_orders([order], information)
-    assert np.isfinite(score)
+    families = Search(rows, max_parents=2, min_rows=5).in_order(order, information)
     assert [(family.column, family.level) for family in families] == [(c, level) for c in order for level in (0, 1)]
     coarsest = {family.column: set(family.parents) for family in families if family.level == 0}
     for family in families[1::2]:
         before = sorted(range(family.column), key=lambda c: -information[family.column, c])
         assert set(family.parents) <= coarsest[family.column] | set(before[:FINER_CANDIDATES])
     assert any(family.parents for family in families[1::2])
-    (only_coarsest,) = Search(rows, max_parents=2, min_rows=5).in_orders([order], information, n_levels=1)
-    assert only_coarsest[0] == families[::2]
 
 
 @pytest.mark.parametrize("loops", ["compiled", "numpy"])
