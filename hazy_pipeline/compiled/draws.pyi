@@ -27,15 +27,15 @@ def draw_once(probabilities: NDArray[Any], contexts: Integers, words: NDArray[An
     sum that its random bits are of all. `contexts`: of the rows.
     """
 
-def find_contexts(groups: list[Integers], sizes: Integers, contexts: Integers, counts: Integers) -> None:
+def find_contexts(groups: list[Integers], sizes: Integers, contexts: Integers, counts: NDArray[Any]) -> None:
     """The row's contexts, given by their groups on every axis, of these sizes, and rows per context, added to `counts`.
 
-    `contexts`: filled. Raises IndexError for groups beyond `counts`.
+    `contexts`: filled; `counts`: int32 or int64. Raises IndexError for groups beyond them.
     """
 
 def count_rows(groups: list[Integers], sizes: Integers, node: Integers, first: Integers | None, above: Integers | None,
-               counts: Integers) -> None:  # fmt: skip
-    """Rows per context and digit, added to `counts`, shape (contexts, digits).
+               counts: NDArray[Any]) -> None:  # fmt: skip
+    """Rows per context and digit, added to `counts`, int32 or int64 of shape (contexts, digits).
 
     `groups`: of the rows, on every axis of the context; `sizes`: of these axes. `node`: the rows' groups of the node itself; with
     `first`, its digits are `first[above[row]]` lower. Raises IndexError for groups beyond the table.

@@ -11,6 +11,10 @@ ctypedef fused Probability:
     float
     double
 
+ctypedef fused Count:
+    int32_t
+    int64_t
+
 ctypedef fused Cell:
     uint32_t
     uint64_t
@@ -215,7 +219,7 @@ def draw_once(const float[:, ::1] probabilities, const int64_t[::1] contexts, co
         raise IndexError("a context that the table does not have, or a group that the column does not")
 
 
-def find_contexts(list groups, const int64_t[::1] sizes, int64_t[::1] contexts, int64_t[::1] counts):
+def find_contexts(list groups, const int64_t[::1] sizes, int64_t[::1] contexts, Count[::1] counts):
     cdef Py_ssize_t n = contexts.shape[0], n_axes = len(groups), i, j
     cdef int64_t at
     cdef bint is_inside = True
@@ -236,13 +240,13 @@ def find_contexts(list groups, const int64_t[::1] sizes, int64_t[::1] contexts, 
 
 
 def count_rows(list groups, const int64_t[::1] sizes, const int64_t[::1] node, const int64_t[::1] first,
-               const int64_t[::1] above, int64_t[:, ::1] counts):
+               const int64_t[::1] above, Count[:, ::1] counts):
     cdef Py_ssize_t n = node.shape[0], n_axes = len(groups), start = 0, size, i, j
     cdef int64_t at[TOGETHER]
     cdef const int64_t* group
     cdef int64_t n_groups, k = counts.shape[1], n_cells = counts.shape[0] * counts.shape[1]
     cdef bint is_inside = True
-    cdef int64_t* flat = &counts[0, 0]
+    cdef Count* flat = &counts[0, 0]
     cdef _Axes axes = _Axes(groups, n)
     with nogil:
         while start < n:

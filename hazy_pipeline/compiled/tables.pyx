@@ -6,12 +6,16 @@ Few contexts hold rows: only there do counts and weights matter, the rest follow
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memset
 
 from hazy_pipeline.compiled.numbers cimport _pairwise_sum
 
+
+ctypedef fused Count:
+    int32_t
+    int64_t
 
 cdef enum:
     START, COUNTS, FACTOR, FITTED, EXPECTED, UPDATE, USED, N_USED, ALLOWED, N_WITH, ALONE, AXIS, CONTEXT, WEIGHT, PLACE
@@ -85,17 +89,6 @@ cdef class _Pairs:
         self.update = <double*> blocks.take(UPDATE, longest * sizeof(double))
         self.used = <Py_ssize_t*> blocks.take(USED, self.start[self.n] // n_digits * sizeof(Py_ssize_t))
         self.n_used = <Py_ssize_t*> blocks.take(N_USED, self.n * sizeof(Py_ssize_t))
-
-    cdef void count(self, _Occupied rows, const int64_t* counts) noexcept nogil:
-        cdef Py_ssize_t i, j, x, k = self.n_digits
-        cdef double* pair
-        cdef const int64_t* here
-        for i in range(rows.n):
-            here = counts + rows.context[i] * k
-            for j in range(self.n):
-                pair = self.counts + rows.place[i * self.n + j]
-                for x in range(k):
-                    pair[x] += here[x]
 
     cdef void fit(self, _Occupied rows, double* p, int rounds, double strength) noexcept nogil:
         if self.n_digits == 2:
@@ -306,30 +299,44 @@ cdef class _Occupied:
     cdef double* weight
     cdef Py_ssize_t* place
 
-    def __cinit__(self, _Pairs pairs, const int64_t[::1] rows):
-        cdef Py_ssize_t outer, group, j, c = 0, last = pairs.n, size = pairs.sizes[pairs.n], k = pairs.n_digits
-        cdef Blocks blocks = pairs.blocks
-        cdef Py_ssize_t* axis = <Py_ssize_t*> blocks.zeros(AXIS, (last + 1) * sizeof(Py_ssize_t))
-        with nogil:
-            for outer in range(pairs.n_contexts):
-                self.n += rows[outer] > 0
-        self.context = <Py_ssize_t*> blocks.take(CONTEXT, self.n * sizeof(Py_ssize_t))
-        self.weight = <double*> blocks.take(WEIGHT, self.n * sizeof(double))
-        self.place = <Py_ssize_t*> blocks.take(PLACE, self.n * last * sizeof(Py_ssize_t))
-        self.n = 0
-        with nogil:
-            for outer in range(pairs.n_contexts // size):
-                for group in range(size):
-                    if rows[c] > 0:
-                        axis[last] = group
-                        for j in range(last):
-                            self.place[self.n * last + j] = (
-                                pairs.start[j] + (axis[0] * pairs.sizes[j + 1] + axis[j + 1]) * k
-                            )
-                        self.context[self.n], self.weight[self.n] = c, rows[c]
-                        self.n += 1
-                    c += 1
-                _advance(axis, &pairs.sizes[0], last)
+
+cdef _Occupied _occupied(_Pairs pairs, const Count[::1] rows):
+    cdef Py_ssize_t outer, group, j, c = 0, n = 0, last = pairs.n, size = pairs.sizes[pairs.n], k = pairs.n_digits
+    cdef _Occupied found = _Occupied.__new__(_Occupied)
+    cdef Blocks blocks = pairs.blocks
+    cdef Py_ssize_t* axis = <Py_ssize_t*> blocks.zeros(AXIS, (last + 1) * sizeof(Py_ssize_t))
+    with nogil:
+        for outer in range(pairs.n_contexts):
+            n += rows[outer] > 0
+    cdef Py_ssize_t* context = <Py_ssize_t*> blocks.take(CONTEXT, n * sizeof(Py_ssize_t))
+    cdef double* weight = <double*> blocks.take(WEIGHT, n * sizeof(double))
+    cdef Py_ssize_t* place = <Py_ssize_t*> blocks.take(PLACE, n * last * sizeof(Py_ssize_t))
+    found.n, found.context, found.weight, found.place = n, context, weight, place
+    n = 0
+    with nogil:
+        for outer in range(pairs.n_contexts // size):
+            for group in range(size):
+                if rows[c] > 0:
+                    axis[last] = group
+                    for j in range(last):
+                        place[n * last + j] = pairs.start[j] + (axis[0] * pairs.sizes[j + 1] + axis[j + 1]) * k
+                    context[n], weight[n] = c, rows[c]
+                    n += 1
+                c += 1
+            _advance(axis, &pairs.sizes[0], last)
+    return found
+
+
+cdef void _count_pairs(_Pairs pairs, _Occupied rows, const Count* counts) noexcept nogil:
+    cdef Py_ssize_t i, j, x, k = pairs.n_digits
+    cdef double* pair
+    cdef const Count* here
+    for i in range(rows.n):
+        here = counts + rows.context[i] * k
+        for j in range(pairs.n):
+            pair = pairs.counts + rows.place[i * pairs.n + j]
+            for x in range(k):
+                pair[x] += here[x]
 
 
 cdef inline void _advance(Py_ssize_t* axis, const int64_t* sizes, Py_ssize_t n) noexcept nogil:
@@ -355,11 +362,11 @@ cdef inline void _common_factors(_Pairs pairs, const Py_ssize_t* axis, double* c
             common[x] *= factor[x]
 
 
-def coarsen(const int64_t[:, ::1] counts, const int64_t[::1] groups, Py_ssize_t inner, int64_t[:, ::1] coarser,
-            int64_t[::1] total):
+def coarsen(const Count[:, ::1] counts, const int64_t[::1] groups, Py_ssize_t inner, Count[:, ::1] coarser,
+            Count[::1] total):
     cdef Py_ssize_t k = counts.shape[1], size = groups.shape[0], outer, group, i, x, c = 0, n_coarse
-    cdef int64_t here
-    cdef int64_t* into
+    cdef Count here
+    cdef Count* into
     if counts.shape[0] == 0:
         return
     n_coarse = groups[size - 1] + 1
@@ -385,7 +392,7 @@ cdef inline Py_ssize_t _shorter(Py_ssize_t context, const int64_t[::1] groups, P
     return (outer * n_coarse + groups[rest // inner]) * inner + rest % inner
 
 
-def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const double[:, ::1] shorter,
+def lengthen(const Count[:, ::1] counts, const Count[::1] total, const double[:, ::1] shorter,
              const int64_t[::1] sizes, Py_ssize_t axis, const int64_t[::1] groups, Py_ssize_t min_rows, double weight,
              int rounds, double strength, double certain_zero, double[:, ::1] result, double[::1] pair_counts, Blocks blocks):
     if counts.shape[0] == 0:
@@ -399,11 +406,11 @@ def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const doubl
     cdef double* into
     cdef double* p = NULL
     cdef _Pairs pairs = _Pairs(sizes, k, blocks)
-    cdef _Occupied rows = _Occupied(pairs, total)
+    cdef _Occupied rows = _occupied(pairs, total)
     cdef Py_ssize_t* place = <Py_ssize_t*> blocks.zeros(AXIS, (last + 1) * sizeof(Py_ssize_t))
     cdef double* common = <double*> blocks.take(COMMON, k * sizeof(double))
     with nogil:
-        pairs.count(rows, &counts[0, 0])
+        _count_pairs(pairs, rows, &counts[0, 0])
     if pair_counts is not None:
         memcpy(&pair_counts[0], pairs.counts, pairs.start[pairs.n] * sizeof(double))
     if rounds:
@@ -452,7 +459,7 @@ def lengthen(const int64_t[:, ::1] counts, const int64_t[::1] total, const doubl
             _advance(place, &sizes[0], last)
 
 
-def calibrate(const double[::1] pair_counts, const double[:, ::1] table, const int64_t[::1] drawn,
+def calibrate(const double[::1] pair_counts, const double[:, ::1] table, const Count[::1] drawn,
               const int64_t[::1] sizes, int rounds, double strength, float[:, ::1] result, Blocks blocks):
     if table.shape[0] == 0:
         return
@@ -461,7 +468,7 @@ def calibrate(const double[::1] pair_counts, const double[:, ::1] table, const i
     cdef const double* source
     cdef const double* factor
     cdef _Pairs pairs = _Pairs(sizes, k, blocks)
-    cdef _Occupied rows = _Occupied(pairs, drawn)
+    cdef _Occupied rows = _occupied(pairs, drawn)
     cdef double* p = <double*> blocks.take(PROBABILITIES, rows.n * k * sizeof(double))
     cdef Py_ssize_t* place = <Py_ssize_t*> blocks.zeros(AXIS, (last + 1) * sizeof(Py_ssize_t))
     cdef double* common = <double*> blocks.take(COMMON, 2 * k * sizeof(double))

@@ -69,7 +69,7 @@ class Draws:
             context = self.context(layout)
             return context, np.bincount(context, minlength=layout.n_contexts)
         context = room.empty("contexts", (self.n_rows,), np.int64)
-        drawn = room.zeros("drawn", (layout.n_contexts,), np.int64)
+        drawn = room.zeros("drawn", (layout.n_contexts,), np.int32)
         compiled.draws.find_contexts([self.groups[axis] for axis in layout.axes], layout.axis_sizes, context, drawn)
         return context, drawn
 

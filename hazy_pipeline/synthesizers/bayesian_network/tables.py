@@ -95,7 +95,7 @@ class Layout:
         if compiled.draws is not None:
             column, level = self.family.column, self.family.level
             above = rows.group(column, level - 1) if level else None
-            counts: Integers = (room or Room()).zeros("counts", (self.n_contexts, self.n_digits), np.int64)
+            counts: Integers = (room or Room()).zeros("counts", (self.n_contexts, self.n_digits), np.int32)
             groups = [rows.group(*axis) for axis in self.axes]
             compiled.draws.count_rows(groups, self.axis_sizes, rows.group(column, level), self.first_below,
                                       above, counts)  # fmt: skip
@@ -194,8 +194,8 @@ def _lengthened_in_turn(by: ModuleType, layout: Layout, counts: Integers, room: 
     chain = [_Lengthening.of(layout, number) for number in range(len(layout.family.steps))]
     grids, totals = [np.ascontiguousarray(counts)], []
     for number, longer in enumerate(reversed(chain)):
-        shorter = room.zeros(f"coarser counts {number}", (longer.n_shorter, layout.n_digits), np.int64)
-        totals.append(room.empty(f"totals {number}", (len(grids[-1]),), np.int64))
+        shorter = room.zeros(f"coarser counts {number}", (longer.n_shorter, layout.n_digits), counts.dtype)
+        totals.append(room.empty(f"totals {number}", (len(grids[-1]),), counts.dtype))
         by.coarsen(grids[-1], longer.groups, longer.inner, shorter, totals[-1])
         grids.append(shorter)
     result: Floats = grids[-1] / np.maximum(grids[-1].sum(axis=1, keepdims=True), 1.0)
