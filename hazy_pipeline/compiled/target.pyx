@@ -15,6 +15,7 @@ ctypedef fused Group:
     int
 
 cdef enum:
+    FEW_CELLS = 2048  # of a term: so many are counted on the stack
     COPIES = 4  # of every sum: rows of one group that follow each other need not wait for each other's addition
 
 
@@ -27,14 +28,31 @@ def add_axis(Group[::1] context, const long long[::1] states, const long long[::
 
 def count_classes(const Group[:, ::1] groups, const long long[::1] starts, const long long[::1] classes,
                   double[:, ::1] counts):
-    cdef Py_ssize_t term, row
+    cdef Py_ssize_t term, row, cell, copy, n_classes = counts.shape[1], n_rows = groups.shape[1], n_cells
     cdef double *of_term
-    cdef Py_ssize_t n_classes = counts.shape[1]
+    cdef const Group *group
+    cdef int found[COPIES][FEW_CELLS]
     with nogil:
         for term in range(groups.shape[0]):
-            of_term = &counts[starts[term], 0]
-            for row in range(groups.shape[1]):
-                of_term[groups[term, row] * n_classes + classes[row]] += 1.0
+            n_cells = (starts[term + 1] - starts[term]) * n_classes
+            if not n_rows or not n_cells:
+                continue
+            of_term, group = &counts[starts[term], 0], &groups[term, 0]
+            if n_cells > FEW_CELLS:
+                for row in range(n_rows):
+                    of_term[group[row] * n_classes + classes[row]] += 1.0
+                continue
+            for copy in range(COPIES):
+                memset(&found[copy][0], 0, n_cells * sizeof(int))
+            for row in range(n_rows // COPIES):
+                for copy in range(COPIES):
+                    cell = group[row * COPIES + copy] * n_classes + classes[row * COPIES + copy]
+                    found[copy][cell] += 1
+            for row in range(n_rows - n_rows % COPIES, n_rows):
+                found[0][group[row] * n_classes + classes[row]] += 1
+            for cell in range(n_cells):
+                for copy in range(COPIES):
+                    of_term[cell] += found[copy][cell]
 
 
 def add_weights(const Group[:, ::1] groups, const long long[::1] starts, const double[:, ::1] weights,

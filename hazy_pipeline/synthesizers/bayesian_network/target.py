@@ -15,7 +15,7 @@ from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
-from hazy_pipeline.synthesizers.bayesian_network.terms import ByState, Grouped, Term, Terms, size_of
+from hazy_pipeline.synthesizers.bayesian_network.terms import ByState, Grouped, Sample, Term, Terms, size_of
 
 MAX_CLASSES = 20
 COARSE_GROUPS, FINE_GROUPS = 12, 1024  # resolutions of a column in terms of its own
@@ -23,8 +23,9 @@ PAIR_GROUPS = 24  # ... and in a term of two
 N_PAIRS = 30
 MAX_PAIR_COLUMNS = 40  # pairs are looked for among the columns that matter most alone
 MAX_ROWS = 50_000
-SWEEPS = 7  # later ones move what is drawn by less than another seed does
-SWEEPS_AGAIN = 4  # from weights that are nearly right
+SWEEPS = 5  # from weights of 0; later ones move what is drawn by less than another seed does
+SWEEPS_AGAIN = 3  # with further terms, or another penalty
+LAST_SWEEPS = 2  # over all rows, from weights that are nearly right
 MAX_STEP = 1.0  # in log odds
 PENALTIES = (60.0, 15.0)  # rows' worth of curvature that hold a weight at zero
 CALIBRATION_ROWS = 10_000  # of the network
@@ -98,8 +99,11 @@ class TargetModel:
         if of is not rows:
             n_classes = rows.hierarchies[self.column].n_states
             counts = Grouped.of(rows, self.terms).counts(rows.states[self.column], n_classes)
-            self.__dict__["counts"] = rows, counts
+            self._keep(rows, counts)
         return counts
+
+    def _keep(self, rows: Rows, counts: Floats) -> None:
+        self.__dict__["counts"] = rows, counts
 
     def _by_state(self, hierarchies: Sequence[Hierarchy]) -> ByState | None:
         """The weights as the compiled loop reads them, if it can, made once for all rows of the same hierarchies."""
@@ -133,20 +137,24 @@ def fit_target(rows: Rows, column: int) -> TargetModel:
     """
     rows = rows.thinned(MAX_ROWS)
     held_out = np.arange(rows.n_rows) % HELD_OUT == 0
-    rest = Rows([states[~held_out] for states in rows.states], rows.hierarchies)
-    judges = Rows([states[held_out] for states in rows.states], rows.hierarchies)
+    rest = Sample(Rows([states[~held_out] for states in rows.states], rows.hierarchies), column)
+    judges = Sample(Rows([states[held_out] for states in rows.states], rows.hierarchies), column)
     others = [c for c in range(len(rows.hierarchies)) if c != column]
     main: Terms = ((), *(((c, level),) for c in others for level in _resolutions(rows.hierarchies[c])))
-    weights = _newton(rest, main, column, PENALTIES[0])
-    tried = [(_score(judges, main, column, weights), PENALTIES[0], main, weights)]
-    terms = main + _best_pairs(rest, others, column, main, weights)
+    weights = _newton(rest, main, PENALTIES[0], SWEEPS)
+    tried = [(_score(judges, main, weights), PENALTIES[0], main, weights)]
+    terms = main + _best_pairs(rest, others, main, weights)
     for penalty in PENALTIES:
-        weights = _newton(rest, terms, column, penalty, weights)
-        tried.append((_score(judges, terms, column, weights), penalty, terms, weights))
+        weights = _newton(rest, terms, penalty, SWEEPS_AGAIN, weights)
+        tried.append((_score(judges, terms, weights), penalty, terms, weights))
         if tried[-1][0] < tried[0][0]:  # pairs are of no use: other penalties without them
             terms, weights = main, tried[0][3]
     _, penalty, terms, weights = max(tried, key=lambda entry: entry[0])
-    return TargetModel(column, terms, _newton(rows, terms, column, penalty, weights))
+    everything = Sample(rows, column)
+    model = TargetModel(column, terms, _newton(everything, terms, penalty, LAST_SWEEPS, weights))
+    if compiled.target is not None:
+        model._keep(rows, np.concatenate([everything.n_per_class[None].astype(np.float64), everything.counts(terms[1:])]))
+    return model
 
 
 def can_be_redrawn(rows: Rows, column: int, min_rows: int) -> bool:
@@ -181,24 +189,23 @@ def _resolutions(hierarchy: Hierarchy) -> list[int]:
     return sorted({hierarchy.finest_of_at_most(COARSE_GROUPS), hierarchy.finest_of_at_most(FINE_GROUPS)})
 
 
-def _newton(rows: Rows, terms: Terms, column: int, penalty: float,
-            start: Sequence[Floats] = ()) -> tuple[Floats, ...]:  # fmt: skip
+def _newton(sample: Sample, terms: Terms, penalty: float, sweeps: int, start: Sequence[Floats] = (),
+            ) -> tuple[Floats, ...]:  # fmt: skip
     """Weights per term; `start`: those of the first terms, from where to go on."""
-    sweeps = SWEEPS_AGAIN if start else SWEEPS
-    n_classes = rows.hierarchies[column].n_states
+    rows, n_classes = sample.rows, sample.n_classes
     weights = [weight.copy() for weight in start]
     weights += [np.zeros((size_of(term, rows.hierarchies), n_classes - 1)) for term in terms[len(start) :]]
     if not start:
-        share = np.bincount(rows.states[column], minlength=n_classes) + 0.5
+        share = sample.n_per_class + 0.5
         weights[0][0] = np.log(share[1:] / share[0])
     if compiled.target is not None:
-        grouped = Grouped.of(rows, terms[1:])
-        seen = np.ascontiguousarray(grouped.counts(rows.states[column], n_classes)[:, 1:])
-        return (weights[0], *grouped.moved(weights[1:], weights[0][0], seen, np.ones(len(seen)), penalty=penalty,
-                                           shrinkage=penalty, sweeps=sweeps, max_step=MAX_STEP))  # fmt: skip
+        seen = np.ascontiguousarray(sample.counts(terms[1:])[:, 1:])
+        return (weights[0], *sample.grouped(terms[1:]).moved(
+            weights[1:], weights[0][0], seen, np.ones(len(seen)), penalty=penalty, shrinkage=penalty, sweeps=sweeps,
+            max_step=MAX_STEP))  # fmt: skip
     groups = [rows.context(term) for term in terms]
     scores = _scores(rows, terms, weights)
-    counted = [_classes_per_group(rows.states[column], n_classes, group, size) for group, size in groups[1:]]
+    counted = [_classes_per_group(sample.classes, n_classes, group, size) for group, size in groups[1:]]
     for _ in range(sweeps):
         for (group, size), seen, weight in zip(groups[1:], counted, weights[1:], strict=True):
             p = _probabilities(scores)
@@ -215,18 +222,19 @@ def _move(weight: Floats, scores: Floats, step: Floats, group: Integers) -> None
         of_class += moved.take(group)
 
 
-def _score(rows: Rows, terms: Terms, column: int, weights: Sequence[Floats]) -> float:
+def _score(sample: Sample, terms: Terms, weights: Sequence[Floats]) -> float:
     """Mean log-likelihood in nats per row."""
-    p = _probabilities(_scores(rows, terms, weights))
+    p = _probabilities(_sample_scores(sample, terms, weights))
     everything = np.concatenate([1 - p.sum(axis=0, keepdims=True), p])
-    own = everything[rows.states[column], np.arange(rows.n_rows)]
+    own = everything[sample.classes, np.arange(len(sample.classes))]
     return float(np.log(np.maximum(own, 1e-12)).mean())
 
 
-def _best_pairs(rows: Rows, others: Sequence[int], column: int, main: Terms, weights: Sequence[Floats]) -> Terms:
+def _best_pairs(sample: Sample, others: Sequence[int], main: Terms, weights: Sequence[Floats]) -> Terms:
     """The pairs of columns in whose joint groups the residuals are furthest from nothing (score test)."""
-    p = _probabilities(_scores(rows, main, weights))
-    residual = (rows.states[column] == np.arange(1, len(p) + 1)[:, None]) - p
+    rows = sample.rows
+    p = _probabilities(_sample_scores(sample, main, weights))
+    residual = (sample.classes == np.arange(1, len(p) + 1)[:, None]) - p
     curvature = p * (1 - p)
     effect: dict[int, Floats] = {}  # by column, of each of its states, by all its terms together
     for term, weight in zip(main[1:], weights[1:], strict=True):
@@ -259,6 +267,13 @@ def _gain(rows: Rows, pair: Term, residual: Floats, curvature: Floats) -> float:
     group, size = rows.context(pair)
     gain = _per_group(residual, group, size) ** 2 / (_per_group(curvature, group, size) + 1.0)
     return float(gain.sum()) - int(np.count_nonzero(np.bincount(group, minlength=size))) * len(gain)
+
+
+def _sample_scores(sample: Sample, terms: Terms, weights: Sequence[Floats]) -> Floats:
+    """As `_scores`."""
+    if compiled.target is None:
+        return _scores(sample.rows, terms, weights)
+    return sample.grouped(terms[1:]).scores(weights[1:], weights[0][0]).T
 
 
 def _scores(rows: Rows, terms: Terms, weights: Sequence[Floats]) -> Floats:

@@ -1,6 +1,6 @@
 """What the compiled loops of the target's conditional work on: rows as narrow groups, and a model's weights by state."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -36,6 +36,14 @@ class Grouped:
                 compiled.target.add_axis(group, states[column], hierarchy.from_states[level], hierarchy.sizes[level])
         return cls(groups, np.r_[0, np.cumsum(sizes, dtype=np.int64)])
 
+    def and_more(self, other: "Grouped") -> "Grouped":
+        """The same rows' groups in these terms and in others."""
+        return Grouped(np.concatenate([self.groups, other.groups]), np.r_[self.starts, self.starts[-1] + other.starts[1:]])
+
+    def from_term(self, number: int) -> "Grouped":
+        """Without the terms before that one."""
+        return Grouped(self.groups[number:], self.starts[number:] - self.starts[number])
+
     def counts(self, classes: Integers, n_classes: int) -> Floats:
         """Rows per group and class, shape (groups of all terms, classes)."""
         counts = np.zeros((self.starts[-1], n_classes))
@@ -55,6 +63,32 @@ class Grouped:
         compiled.target.newton(self.groups, self.starts, wanted, trust, found, self.scores(weights, base), penalty,
                                shrinkage, sweeps, max_step)  # fmt: skip
         return [found[begin:end].copy() for begin, end in pairwise(self.starts.tolist())]
+
+
+class Sample:
+    """Rows whose classes are learned from: their groups in all terms, and what was counted, are kept to be asked for again."""
+
+    def __init__(self, rows: Rows, column: int) -> None:
+        self.rows, self.column = rows, column
+        self.classes, self.n_classes = rows.states[column], rows.hierarchies[column].n_states
+        self.n_per_class = np.bincount(self.classes, minlength=self.n_classes)
+        self._grouped: dict[Terms, Grouped] = {}
+        self._counts: dict[Terms, Floats] = {}
+
+    def grouped(self, terms: Terms) -> Grouped:
+        if terms not in self._grouped:
+            begun = _longest_beginning(terms, self._grouped)
+            found = Grouped.of(self.rows, terms[len(begun) :])
+            self._grouped[terms] = self._grouped[begun].and_more(found) if begun else found
+        return self._grouped[terms]
+
+    def counts(self, terms: Terms) -> Floats:
+        """Rows per group and class, shape (groups of all terms, classes)."""
+        if terms not in self._counts:
+            begun = _longest_beginning(terms, self._counts)
+            found = self.grouped(terms).from_term(len(begun)).counts(self.classes, self.n_classes)
+            self._counts[terms] = np.concatenate([self._counts[begun], found]) if begun else found
+        return self._counts[terms]
 
 
 @dataclass(frozen=True)
@@ -120,6 +154,11 @@ def size_of(term: Term, hierarchies: Sequence[Hierarchy]) -> int:
     for column, level in term:
         size *= hierarchies[column].sizes[level]
     return size
+
+
+def _longest_beginning(terms: Terms, known: Iterable[Terms]) -> Terms:
+    """Of those that are known, if any begins `terms`."""
+    return max((begun for begun in known if begun == terms[: len(begun)]), key=len, default=())
 
 
 def contiguous(states: Sequence[Integers]) -> list[Integers]:

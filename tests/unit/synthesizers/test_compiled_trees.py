@@ -16,6 +16,7 @@ from hazy_pipeline.synthesizers.bayesian_network.losses import LogLoss, Loss, Ra
 from hazy_pipeline.synthesizers.bayesian_network.selection import fit_selection
 from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
 from hazy_pipeline.synthesizers.bayesian_network.target import TargetModel, fit_target
+from hazy_pipeline.synthesizers.bayesian_network.terms import Sample
 from hazy_pipeline.synthesizers.bayesian_network.trees import DEPTH, Trees, boosted, cross_fitted
 
 pytestmark = pytest.mark.skipif(compiled.trees is None, reason="built without a C compiler")
@@ -94,7 +95,7 @@ class TestTarget:
         rng = np.random.default_rng(0)
         rows = random_rows(rng, 400, [n_weights + 1, 300, 300])
         terms = ((), ((1, rows.hierarchies[1].n_levels - 1), (2, rows.hierarchies[2].n_levels - 1)))
-        found, twin = both(lambda: target_module._newton(fresh(rows), terms, 0, 15.0))
+        found, twin = both(lambda: target_module._newton(Sample(fresh(rows), 0), terms, 15.0, 4))
         assert_close(TargetModel(0, terms, found), TargetModel(0, terms, twin))
         model = TargetModel(0, terms, tuple(rng.normal(0, 2, weights.shape) for weights in twin))
         classes, of_twin = both(lambda: model.draw(rows, np.random.default_rng(0)))
