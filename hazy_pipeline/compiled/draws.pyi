@@ -33,12 +33,12 @@ def find_contexts(groups: list[Integers], sizes: Integers, contexts: Integers, c
     `contexts`: filled; `counts`: int32 or int64. Raises IndexError for groups beyond them.
     """
 
-def count_rows(groups: list[Integers], sizes: Integers, node: Integers, first: Integers | None, above: Integers | None,
-               counts: NDArray[Any]) -> None:  # fmt: skip
+def count_rows(groups: list[NDArray[Any]], sizes: Integers, node: NDArray[Any], first: Integers | None,
+               above: NDArray[Any] | None, counts: NDArray[Any]) -> None:  # fmt: skip
     """Rows per context and digit, added to `counts`, int32 or int64 of shape (contexts, digits).
 
     `groups`: of the rows, on every axis of the context; `sizes`: of these axes. `node`: the rows' groups of the node itself; with
-    `first`, its digits are `first[above[row]]` lower. Raises IndexError for groups beyond the table.
+    `first`, its digits are `first[above[row]]` lower; all of them uint16, or int64. Raises IndexError for groups beyond the table.
     """
 
 def find_segments(values: Floats, low: float, high: float, ends: Floats, ranges: Integers, single: Floats,

@@ -15,11 +15,16 @@ ctypedef fused Count:
     int32_t
     int64_t
 
+ctypedef fused Group:
+    uint16_t
+    int64_t
+
 ctypedef fused Cell:
     uint32_t
     uint64_t
 
 cdef enum:
+    MAX_AXES = 64  # of a context; each has two groups at least
     SIDE_BY_SIDE = 16  # values that are looked up
     TOGETHER = 512  # rows whose draws go side by side: few enough for the stack and for a core's nearest cache
 
@@ -239,22 +244,30 @@ def find_contexts(list groups, const int64_t[::1] sizes, int64_t[::1] contexts, 
         raise IndexError("a group that the column does not have")
 
 
-def count_rows(list groups, const int64_t[::1] sizes, const int64_t[::1] node, const int64_t[::1] first,
-               const int64_t[::1] above, Count[:, ::1] counts):
+def count_rows(list groups, const int64_t[::1] sizes, const Group[::1] node, const int64_t[::1] first,
+               const Group[::1] above, Count[:, ::1] counts):
     cdef Py_ssize_t n = node.shape[0], n_axes = len(groups), start = 0, size, i, j
     cdef int64_t at[TOGETHER]
-    cdef const int64_t* group
+    cdef const Group* group
+    cdef const Group[::1] axis
     cdef int64_t n_groups, k = counts.shape[1], n_cells = counts.shape[0] * counts.shape[1]
     cdef bint is_inside = True
     cdef Count* flat = &counts[0, 0]
-    cdef _Axes axes = _Axes(groups, n)
+    cdef const Group* axes[MAX_AXES]
+    if n_axes > MAX_AXES:
+        raise ValueError(f"{n_axes} axes; at most {MAX_AXES}")
+    for j in range(n_axes):
+        axis = groups[j]
+        if axis.shape[0] < n:
+            raise ValueError(f"{axis.shape[0]} groups of {n} rows")
+        axes[j] = &axis[0] if n else NULL
     with nogil:
         while start < n:
             size = min(TOGETHER, n - start)
             for i in range(size):
-                at[i] = axes.groups[0][start + i] if n_axes else 0
+                at[i] = axes[0][start + i] if n_axes else 0
             for j in range(1, n_axes):
-                group, n_groups = axes.groups[j] + start, sizes[j]
+                group, n_groups = axes[j] + start, sizes[j]
                 for i in range(size):
                     at[i] = at[i] * n_groups + group[i]
             for i in range(size):

@@ -11,7 +11,7 @@ def sum_over_cells(const int32_t[:, ::1] codes, const int64_t[::1] sizes, const 
                    Py_ssize_t first, Py_ssize_t step):
     cdef Py_ssize_t n = codes.shape[0], n_rows = codes.shape[1], i, j, row, cell, most = 1
     for i in range(n):
-        for j in range(i):
+        for j in range(i + 1):
             most = max(most, sizes[i] * sizes[j])
     # In turn in two tables: one addition waits for the last one of the same cell to be written.
     cdef int32_t* counts = <int32_t*> calloc(2 * most, sizeof(int32_t))
@@ -28,7 +28,7 @@ def sum_over_cells(const int32_t[:, ::1] codes, const int64_t[::1] sizes, const 
                 if (i - first) % step:
                     continue
                 one, width = &codes[i, 0], <int32_t> sizes[i]
-                for j in range(i):
+                for j in range(i + 1):
                     other = &codes[j, 0]
                     for row in range(0, n_rows - 1, 2):
                         counts[other[row] * width + one[row]] += 1

@@ -26,12 +26,11 @@ def mutual_information(codes: list[Integers], sizes: list[int]) -> Floats:
     n_rows, n_pairs = len(codes[0]), max(len(codes) * (len(codes) - 1) // 2, 1)
     step = max(1, -(-n_rows // max(MAX_PAIR_COUNTS // n_pairs, 2_000)))
     counted = np.array([column[::step] for column in codes], dtype=np.int64 if compiled.pairs is None else np.int32)
-    information: Floats = np.diag(np.array([entropy(np.bincount(column)) for column in counted]))
-    entropies, widths, n_rows = information.diagonal().copy(), np.array(sizes), counted.shape[1]
+    widths, n_rows = np.array(sizes), counted.shape[1]
     number = np.arange(n_rows + 1)
     number_log_number = number * np.log(np.maximum(number, 1))
     if compiled.pairs is not None and n_rows:
-        sums = np.zeros(information.shape)
+        sums = np.zeros((len(counted), len(counted)))
         workers = n_cores() if counted.size * len(counted) > WORTH_SHARING else 1
 
         def add(first: int) -> None:
@@ -39,9 +38,12 @@ def mutual_information(codes: list[Integers], sizes: list[int]) -> Floats:
 
         side_by_side(add, range(workers), workers)
         joint = np.log(n_rows) - sums / n_rows
+        entropies = joint.diagonal()
         between: Floats = np.maximum(entropies[:, None] + entropies - joint, 0.0)
         np.fill_diagonal(between, entropies)
         return between
+    information: Floats = np.diag(np.array([entropy(np.bincount(column)) for column in counted]))
+    entropies = information.diagonal().copy()
     for i in range(1, len(counted) if n_rows else 0):
         # With all columns before it by one count: on few rows calls cost more than counting.
         ends = np.cumsum(widths[:i] * sizes[i])

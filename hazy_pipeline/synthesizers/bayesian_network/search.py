@@ -14,7 +14,7 @@ from hazy_pipeline.forks import shared
 from hazy_pipeline.parallel import n_cores, side_by_side
 from hazy_pipeline.synthesizers.bayesian_network.belief import MAX_LIFTED_DIGITS, Belief, Sight, best_of
 from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGTH
-from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
+from hazy_pipeline.synthesizers.bayesian_network.structure import NARROW, Family, Rows, Step
 
 STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0, 512.0)  # rows that a shorter context may weigh
 SCREENING = 2  # which of them screens
@@ -26,7 +26,7 @@ FINALISTS = 4  # contexts that are looked at closely in each step
 LIFTED_FINALISTS = 2  # ... and again with the shorter context lifted
 LIFTED_WITHIN = 0.3, 10.0  # ... if it's not further behind the best than so much of that one's gain, or so many nats
 WORTH_SHARING = 1_000_000  # rows times candidates: some 20 ms of looking in NumPy, several times what a child costs
-MAX_READ = 2**16  # groups of a column that a context may part: compiled loops number them in 16 bits
+MAX_READ = NARROW  # groups of a column that a context may part: compiled loops number them in 16 bits
 MIN_GAIN = 4.0  # nats over all rows that a longer context must win
 
 
@@ -201,11 +201,9 @@ class Search:
     def _readings(self, column: int) -> list[tuple[Any, int]]:
         """The rows' groups at every level, as wide as beliefs read them, and their number."""
         if column not in self._of_column:
-            width = np.int64 if compiled.search is None else np.uint16
+            groups = self.rows.group if compiled.search is None else self.rows.narrow
             sizes = self.rows.hierarchies[column].sizes
-            self._of_column[column] = [
-                (self.rows.group(column, level).astype(width, copy=False), size) for level, size in enumerate(sizes)
-            ]
+            self._of_column[column] = [(groups(column, level), size) for level, size in enumerate(sizes)]
         return self._of_column[column]
 
     def _columns(self, read: dict[int, int], candidates: Sequence[int]) -> Sequence[int]:

@@ -15,7 +15,7 @@ from hazy_pipeline.encode.arrays import Floats, Integers, Mask
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
 from hazy_pipeline.synthesizers.bayesian_network.information import LIFT_STRENGTH, lift_factors
 from hazy_pipeline.synthesizers.bayesian_network.room import Room
-from hazy_pipeline.synthesizers.bayesian_network.structure import Family, Rows, Step
+from hazy_pipeline.synthesizers.bayesian_network.structure import NARROW, Family, Rows, Step
 
 LIFT_ROUNDS = 3
 CALIBRATION_ROUNDS = 3
@@ -94,11 +94,13 @@ class Layout:
         """Rows per cell, shape (contexts, digits); `room`: where they may lie."""
         if compiled.draws is not None:
             column, level = self.family.column, self.family.level
-            above = rows.group(column, level - 1) if level else None
+            axes = [(column, level), *((column, level - 1) for _ in range(min(level, 1))), *self.axes]
+            is_narrow = all(self.hierarchies[c].sizes[of] <= NARROW for c, of in axes)
+            group = rows.narrow if is_narrow else rows.group
+            above = group(column, level - 1) if level else None
             counts: Integers = (room or Room()).zeros("counts", (self.n_contexts, self.n_digits), np.int32)
-            groups = [rows.group(*axis) for axis in self.axes]
-            compiled.draws.count_rows(groups, self.axis_sizes, rows.group(column, level), self.first_below,
-                                      above, counts)  # fmt: skip
+            groups = [group(*axis) for axis in self.axes]
+            compiled.draws.count_rows(groups, self.axis_sizes, group(column, level), self.first_below, above, counts)
             return counts
         context, _ = rows.context(self.axes)
         cells = context * self.n_digits + rows.digit(self.family.column, self.family.level)

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from hazy_pipeline import compiled
 from hazy_pipeline.encode.arrays import Floats, Integers
 from hazy_pipeline.synthesizers.bayesian_network.bins import Hierarchy
-from hazy_pipeline.synthesizers.bayesian_network.structure import Rows
+from hazy_pipeline.synthesizers.bayesian_network.structure import NARROW, Rows
 
 Term = tuple[tuple[int, int], ...]  # (column, level) axes
 Terms = tuple[Term, ...]
-NARROW = 2**16  # groups
 
 
 @dataclass(frozen=True)
