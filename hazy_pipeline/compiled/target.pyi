@@ -13,9 +13,6 @@ from hazy_pipeline.encode.arrays import Floats, Integers
 
 Groups = NDArray[Any]  # uint16 or int32
 
-def add_axis(context: Groups, states: Integers, group_of_state: Integers, size: int) -> None:
-    """One more axis of `size` groups in a context, shape (rows,), in place."""
-
 def count_classes(groups: Groups, starts: Integers, classes: Integers, counts: Floats) -> None:
     """Rows per group of every term and class, added to `counts`, shape (groups of all terms, classes).
 

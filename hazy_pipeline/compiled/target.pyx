@@ -19,13 +19,6 @@ cdef enum:
     COPIES = 4  # of every sum: rows of one group that follow each other need not wait for each other's addition
 
 
-def add_axis(Group[::1] context, const long long[::1] states, const long long[::1] group_of_state, long long size):
-    cdef Py_ssize_t row
-    with nogil:
-        for row in range(states.shape[0]):
-            context[row] = <Group> (context[row] * size + group_of_state[states[row]])
-
-
 def count_classes(const Group[:, ::1] groups, const long long[::1] starts, const long long[::1] classes,
                   double[:, ::1] counts):
     cdef Py_ssize_t term, row, cell, copy, n_classes = counts.shape[1], n_rows = groups.shape[1], n_cells

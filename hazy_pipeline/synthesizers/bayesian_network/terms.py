@@ -28,11 +28,13 @@ class Grouped:
     def of(cls, rows: Rows, terms: Sequence[Term]) -> "Grouped":
         sizes = [size_of(term, rows.hierarchies) for term in terms]
         narrow = np.uint16 if max(sizes, default=0) <= NARROW else np.int32
-        groups, states = np.zeros((len(terms), rows.n_rows), dtype=narrow), contiguous(rows.states)
+        groups = np.zeros((len(terms), rows.n_rows), dtype=narrow)
         for group, term in zip(groups, terms, strict=True):
-            for column, level in term:
-                hierarchy = rows.hierarchies[column]
-                compiled.target.add_axis(group, states[column], hierarchy.from_states[level], hierarchy.sizes[level])
+            for number, (column, level) in enumerate(term):
+                size = rows.hierarchies[column].sizes[level]
+                if number and size <= np.iinfo(narrow).max:  # else the axes before have one group each
+                    group *= size
+                group += rows.narrow(column, level)
         return cls(groups, np.r_[0, np.cumsum(sizes, dtype=np.int64)])
 
     def and_more(self, other: "Grouped") -> "Grouped":
