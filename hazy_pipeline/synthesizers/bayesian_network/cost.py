@@ -15,6 +15,7 @@ SECONDS_TO_COUNT = 5e-9 if compiled.is_in_use() else 1.5e-8  # one row in one ta
 SECONDS_TO_LOOK = 2.3e-9 if compiled.is_in_use() else 6e-9  # one row under one candidate context
 SECONDS_PER_CELL = 2.7e-8 if compiled.is_in_use() else 1e-7  # smoothing and calibrating one cell of a table
 TRIED_ORDERS = 3
+TRIAL_SHARE = 0.6  # of a whole search, for comparing one of several orders
 BYTES_PER_CELL = 40
 
 
@@ -37,9 +38,9 @@ def estimate_cost(n_rows: int, n_columns: int, max_parents: int, n_bins: int) ->
     searched = min(n_rows, synthesizer.SAMPLE_ROWS, max(synthesizer.SEARCH_CELLS // n_columns, 2_000))
     candidates = min((n_columns - 1) / 2, CANDIDATES)
     of_finer = (nodes - n_columns) * min(candidates, FINER_CANDIDATES + max_parents)
-    # Orders are tried by the coarsest nodes, which on all rows serve the search that follows, too.
+    # Orders are tried by the first steps of the coarsest nodes, from which on all rows the search that follows goes on.
     tried = TRIED_ORDERS * TRIAL_ROWS / searched if searched >= 2 * TRIAL_ROWS else TRIED_ORDERS - 1
-    rounds = 1 + (tried if n_columns <= TRIAL_COLUMNS else 0)
+    rounds = 1 + (TRIAL_SHARE * tried if n_columns <= TRIAL_COLUMNS else 0)
     contexts = (rounds * n_columns * candidates + of_finer) * levels / 2 * (1 + max_parents)
     cells = nodes * min(MAX_CELLS, CELLS_PER_ROW * searched) * min(1.0, 0.1 * max_parents)
     seconds = (
