@@ -86,6 +86,7 @@ class Helped(Generic[Result]):
         """The results of `make(number, place)` for the numbers below `n`, in turn.
 
         `place`: one of PLACES; what a result at the same place was made of is no longer used when the next one is made there.
+        Raises what `make` raises, where the result is wanted or before.
         """
         with self._changed:
             self._make, self._n = make, n

@@ -71,7 +71,9 @@ class Search:
     def in_order(self, order: Sequence[int], information: Floats) -> list[Family]:
         """The families of all nodes, every column's parents among those before it."""
         nodes = self._coarsest(order, information)
-        found = self._shared(self._of_whole_column, sorted(nodes, key=lambda node: (-len(node.candidates), node)), nodes)
+        found = self._shared(
+            self._of_whole_column, sorted(nodes, key=lambda node: (-len(node.candidates), node)), nodes
+        )
         of_column = {families[0].column: families for families in found}
         return [family for column in order for family in of_column[column]]
 

@@ -181,12 +181,15 @@ def calibrated(layout: Layout, pairs: Floats, table: Floats, drawn: Integers, *,
     return layout.from_grid(_fitted(layout.to_grid(table), drawn.reshape(1, *layout.grid), grids, rounds))
 
 
-def smoothed(layout: Layout, counts: Integers, *, smoothing: float, min_rows: int, room: Room | None = None) -> Smoothed:
+def smoothed(
+    layout: Layout, counts: Integers, *, smoothing: float, min_rows: int, room: Room | None = None
+) -> Smoothed:
     """As `probabilities`, with what the calibration asks for."""
     pairs = np.empty(layout.n_pair_cells)
     table = probabilities(layout, counts, smoothing=smoothing, min_rows=min_rows, room=room, pairs=pairs)
     out = np.empty(table.shape, dtype=np.float32)
-    out.reshape(-1)[:: PAGE // out.itemsize] = 0  # the system gives its pages now, and not to those who wait for the calibration
+    # The system gives its pages now: nobody waits here, as many do for the calibration.
+    out.reshape(-1)[:: PAGE // out.itemsize] = 0
     return Smoothed(pairs, table, out)
 
 

@@ -153,7 +153,9 @@ def fit_target(rows: Rows, column: int) -> TargetModel:
     everything = Sample(rows, column)
     model = TargetModel(column, terms, _newton(everything, terms, penalty, LAST_SWEEPS, weights))
     if compiled.target is not None:
-        model._keep(rows, np.concatenate([everything.n_per_class[None].astype(np.float64), everything.counts(terms[1:])]))
+        model._keep(
+            rows, np.concatenate([everything.n_per_class[None].astype(np.float64), everything.counts(terms[1:])])
+        )
     return model
 
 

@@ -39,7 +39,9 @@ class Grouped:
 
     def and_more(self, other: "Grouped") -> "Grouped":
         """The same rows' groups in these terms and in others."""
-        return Grouped(np.concatenate([self.groups, other.groups]), np.r_[self.starts, self.starts[-1] + other.starts[1:]])
+        return Grouped(
+            np.concatenate([self.groups, other.groups]), np.r_[self.starts, self.starts[-1] + other.starts[1:]]
+        )
 
     def from_term(self, number: int) -> "Grouped":
         """Without the terms before that one."""

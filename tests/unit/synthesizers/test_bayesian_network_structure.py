@@ -192,7 +192,9 @@ def test_a_search_goes_on_from_where_orders_were_compared(monkeypatch, loops):
     search = Search(rows, max_parents=4, min_rows=5)
     first, second, all_steps = (search.scores(orders, information, most) for most in (1, 2, 99))
     assert first[1] < second[1] < all_steps[1]
-    assert all_steps == pytest.approx(Search(rows, max_parents=4, min_rows=5).scores(orders, information, 99), rel=1e-12)
+    assert all_steps == pytest.approx(
+        Search(rows, max_parents=4, min_rows=5).scores(orders, information, 99), rel=1e-12
+    )
     search = Search(rows, max_parents=4, min_rows=5)
     search.scores(orders, information, 1)
     assert search.in_order(orders[1], information) == at_once
