@@ -94,8 +94,7 @@ class Layout:
         """Rows per cell, shape (contexts, digits); `room`: where they may lie."""
         if compiled.draws is not None:
             column, level = self.family.column, self.family.level
-            axes = [(column, level), *((column, level - 1) for _ in range(min(level, 1))), *self.axes]
-            is_narrow = all(self.hierarchies[c].sizes[of] <= NARROW for c, of in axes)
+            is_narrow = max((self.hierarchies[column].sizes[level], *self.sizes)) <= NARROW
             group = rows.narrow if is_narrow else rows.group
             above = group(column, level - 1) if level else None
             counts: Integers = (room or Room()).zeros("counts", (self.n_contexts, self.n_digits), np.int32)
@@ -113,9 +112,8 @@ def pair_counts(layout: Layout, counts: Integers) -> Floats:
 
     A table's shape is (own groups, parent's groups, digits).
     """
-    grid = counts.reshape(*layout.grid, layout.n_digits).astype(np.float64)
-    axes = range(1, len(layout.grid))
-    tables = [grid.sum(axis=tuple(other for other in axes if other != axis)).ravel() for axis in axes]
+    grid, shape = layout.to_grid(counts), (layout.n_digits, layout.grid[0], -1)
+    tables = (_pair_counts(grid, axis).reshape(shape).transpose(1, 2, 0).ravel() for axis in range(2, grid.ndim))
     return np.concatenate([np.empty(0), *tables])
 
 

@@ -72,7 +72,7 @@ class Sample:
     """Rows whose classes are learned from: their groups in all terms, and what was counted, are kept to be asked for again."""
 
     def __init__(self, rows: Rows, column: int) -> None:
-        self.rows, self.column = rows, column
+        self.rows = rows
         self.classes, self.n_classes = rows.states[column], rows.hierarchies[column].n_states
         self.n_per_class = np.bincount(self.classes, minlength=self.n_classes)
         self._grouped: dict[Terms, Grouped] = {}

@@ -20,6 +20,12 @@ from hazy_pipeline.synthesizers.bayesian_network.structure import (
 )
 
 
+@pytest.fixture(params=["compiled", "numpy"])
+def loops(request, monkeypatch):
+    if request.param == "numpy":
+        monkeypatch.setattr(compiled, "search", None)
+
+
 def tree_rows(n=6_000, seed=0):
     """A random tree over eight columns of three to five states."""
     rng = np.random.default_rng(seed)
@@ -160,10 +166,8 @@ def test_the_likeliest_order_is_taken():
     assert find_structure(rows, structure="greedy", max_parents=1, min_rows=5, last=0)[-1].column == 0
 
 
-@pytest.mark.parametrize("loops", ["compiled", "numpy"])
-def test_several_choices_of_candidates_share_what_they_find(monkeypatch, loops):
-    if loops == "numpy":
-        monkeypatch.setattr(compiled, "search", None)
+@pytest.mark.usefixtures("loops")
+def test_several_choices_of_candidates_share_what_they_find():
     rng = np.random.default_rng(0)
     hidden = rng.integers(0, 30, 3_000)
     columns = [(hidden // rng.integers(1, 9) + rng.integers(0, 4, 3_000)) % 30 for _ in range(6)]
@@ -177,10 +181,8 @@ def test_several_choices_of_candidates_share_what_they_find(monkeypatch, loops):
         assert len({family.steps for family, _ in together}) > 2
 
 
-@pytest.mark.parametrize("loops", ["compiled", "numpy"])
-def test_a_search_goes_on_from_where_orders_were_compared(monkeypatch, loops):
-    if loops == "numpy":
-        monkeypatch.setattr(compiled, "search", None)
+@pytest.mark.usefixtures("loops")
+def test_a_search_goes_on_from_where_orders_were_compared():
     rng = np.random.default_rng(0)
     hidden = rng.integers(0, 900, 5_000)
     columns = [(hidden + rng.integers(0, 60 * i, 5_000)) % 900 // 30 for i in range(1, 8)]
@@ -233,11 +235,9 @@ def test_finer_nodes_look_at_the_coarsest_ones_parents_and_at_the_most_informati
     assert any(family.parents for family in families[1::2])
 
 
-@pytest.mark.parametrize("loops", ["compiled", "numpy"])
+@pytest.mark.usefixtures("loops")
 @pytest.mark.parametrize(("n_groups", "level"), [(MAX_READ, 1), (MAX_READ + 2, 0)])
-def test_a_column_of_more_groups_than_a_context_parts_is_read_more_coarsely(monkeypatch, loops, n_groups, level):
-    if loops == "numpy":
-        monkeypatch.setattr(compiled, "search", None)
+def test_a_column_of_more_groups_than_a_context_parts_is_read_more_coarsely(n_groups, level):
     rng = np.random.default_rng(0)
     above = np.arange(n_groups) // 2**15
     some = np.r_[rng.choice(n_groups, 60, replace=False), n_groups - 1]
